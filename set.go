@@ -1,0 +1,114 @@
+package capstan
+
+import "time"
+
+// RunStatus is the state of a run, and of the set that it made.
+type RunStatus string
+
+// The states of a run. Complete means: every planned entry is accounted for and
+// every demanded copy exists. Partial: finished, but something named is missing.
+const (
+	RunRunning     RunStatus = "running"
+	RunComplete    RunStatus = "complete"
+	RunPartial     RunStatus = "partial"
+	RunFailed      RunStatus = "failed"
+	RunCancelled   RunStatus = "cancelled"
+	RunInterrupted RunStatus = "interrupted"
+)
+
+// CopyState is the state of one archive on one volume. It is set only by the
+// step that proves it, after the medium is durable.
+type CopyState string
+
+// The states of a copy, in the order of its life; the last five are found or
+// decided later.
+const (
+	CopyPlanned   CopyState = "planned"
+	CopyPacking   CopyState = "packing"
+	CopySealed    CopyState = "sealed"
+	CopyQueued    CopyState = "queued"
+	CopyWriting   CopyState = "writing"
+	CopyWritten   CopyState = "written"
+	CopyVerified  CopyState = "verified"
+	CopyFailed    CopyState = "failed"
+	CopyDamaged   CopyState = "damaged"
+	CopyMissing   CopyState = "missing"
+	CopyForgotten CopyState = "forgotten"
+)
+
+// Counts are the totals of a run. Entries counts planned entries:
+// Stored + Changed + Unchanged + Excluded + Vanished + Failed.
+type Counts struct {
+	Entries   int64 `json:"entries"`
+	Stored    int64 `json:"stored"`
+	Changed   int64 `json:"changed"`
+	Unchanged int64 `json:"unchanged"`
+	Excluded  int64 `json:"excluded"`
+	Vanished  int64 `json:"vanished"`
+	Failed    int64 `json:"failed"`
+	Deleted   int64 `json:"deleted"`
+	BytesIn   Bytes `json:"bytes_in"`  // logical bytes of the entries that the set holds
+	BytesOut  Bytes `json:"bytes_out"` // bytes of the archives on one volume
+}
+
+// Count adds an entry's outcome.
+func (c *Counts) Count(e *Entry) {
+	if e.Outcome == OutcomeDeleted {
+		c.Deleted++
+		return
+	}
+	c.Entries++
+	switch e.Outcome {
+	case OutcomeStored:
+		c.Stored++
+	case OutcomeChanged:
+		c.Changed++
+	case OutcomeUnchanged:
+		c.Unchanged++
+	case OutcomeExcluded:
+		c.Excluded++
+	case OutcomeVanished:
+		c.Vanished++
+	case OutcomeFailed, OutcomeDeleted:
+		c.Failed++
+	}
+	if e.Outcome.Held() && e.Kind == KindFile {
+		c.BytesIn += Bytes(e.Size)
+	}
+}
+
+// Set is what a run produced.
+type Set struct {
+	ID       SetID
+	Job      JobKey
+	Status   RunStatus
+	Started  time.Time
+	Finished time.Time // zero while running
+	Codec    Codec
+	Host     string // name of the machine that ran it
+	Sources  []string
+	Counts   Counts
+}
+
+// Archive is one container file of a set.
+type Archive struct {
+	Set     SetID
+	Number  ArchiveNumber
+	Name    string // file name on every volume
+	Codec   Codec
+	Entries int64
+	TarSize int64 // bytes of the uncompressed tar stream
+	Size    int64 // bytes of the file
+	Hash    Hash  // SHA-256 of the file
+}
+
+// Copy is one archive on one volume.
+type Copy struct {
+	Set      SetID
+	Number   ArchiveNumber
+	Volume   VolumeID
+	State    CopyState
+	Changed  time.Time // when State was set
+	Verified time.Time // when its bytes were last read back and found right; zero if never
+	Problem  string    // why it is failed, damaged or missing
+}

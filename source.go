@@ -1,0 +1,71 @@
+package capstan
+
+import (
+	"context"
+	"io"
+)
+
+// Content is the data of an entry that was open when the entry was emitted.
+//
+// Read gives the stored bytes in order (for a sparse file, its data ranges one
+// after another); it may be called from another goroutine than the one that
+// received the Item, but never from two at once. Close is called exactly once,
+// also when nothing was read.
+type Content interface {
+	io.ReadCloser
+	// Drift says, after the last Read and before Close, how the source changed
+	// since the content was opened ("grew from 10 to 12 bytes"); empty if it did not.
+	Drift() string
+}
+
+// Item is an entry on its way from a source into an archive. Whoever receives
+// it owns it: it must either close Content or hand the item on.
+type Item struct {
+	Entry Entry
+	// Data is the whole stored content of a small entry; Entry.Hash is then set.
+	// It is valid until the Batch that it came in is released.
+	Data []byte
+	// Content is the stored content of a larger entry: StoredSize bytes, or fewer
+	// if the source shrank. nil when there is none or when Data holds it.
+	Content Content
+}
+
+// Batch is a run of neighbouring items in the order of ComparePaths.
+type Batch struct {
+	Items []Item
+	// Release gives the memory behind the items' Data back; it may be nil, is
+	// called at most once, from any goroutine, and never before the last use.
+	Release func()
+}
+
+// Baseline is what is already held of a source: an earlier set, or the sealed
+// archives of an interrupted run.
+type Baseline interface {
+	// Children gives the held entries directly within dir, by name, deleted
+	// ones left out; "" lists the sources' own names. It may be called from
+	// several goroutines, for any dir, and gives an empty slice for one that is unknown.
+	Children(ctx context.Context, dir string) ([]Entry, error)
+}
+
+// Source is something that entries are read from. An implementation is made
+// for one run.
+type Source interface {
+	// Spec is the canonical form of what the user named (an absolute path, a
+	// URL without secrets); equal sources have equal specs.
+	Spec() string
+	// Name is the first component of every path it emits.
+	Name() string
+	// Scan emits every planned entry exactly once, in the order of ComparePaths
+	// except where a source says otherwise, with an outcome: OutcomeStored (to
+	// be stored, content open), OutcomeUnchanged (the baseline's entry with its
+	// location), OutcomeExcluded, OutcomeVanished, OutcomeFailed (and a reason),
+	// or OutcomeDeleted. A directory that cannot be listed is emitted as stored
+	// by its own attributes and once more as failed is wrong: it is emitted once,
+	// as failed.
+	//
+	// emit is called from one goroutine; it blocks while what follows is busy and
+	// takes ownership of the batch even if it fails. Scan returns emit's error,
+	// the cause of ctx, or an error that makes the whole source unreadable (it does
+	// not exist); one unreadable entry is an outcome, not an error. baseline may be nil.
+	Scan(ctx context.Context, baseline Baseline, emit func(context.Context, Batch) error) error
+}
