@@ -148,7 +148,9 @@ type Entry struct {
 	Sparse       bool     // Data lists the content; all else within Size is hole
 	Data         []Extent // data ranges of a sparse file, ascending, not adjacent; nil and Sparse: one hole
 
-	Hash Hash // SHA-256 of the logical content, holes as zeros; zero where there is none
+	// Hash is the SHA-256 of the stored content (of a sparse file: its data ranges
+	// one after another; of a split file: all its parts); zero where there is none.
+	Hash Hash
 	Location
 	Parts []Part // of a split file, in order; nil otherwise. Location is then that of the first part
 
