@@ -1,0 +1,76 @@
+// Package config finds out where Capstan keeps its state and with what
+// settings it was called. It reads the environment once, when asked, and
+// never changes it.
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"capstan"
+)
+
+// Home is the directory of one Capstan's own state: the catalog, the signing
+// key, the locks. It holds no backups.
+type Home struct {
+	// Dir is absolute.
+	Dir string
+}
+
+// FindHome gives the home named by flag, else by $CAPSTAN_HOME, else the
+// user's state directory: $XDG_STATE_HOME/capstan or ~/.local/state/capstan,
+// on macOS and Windows "Capstan" in the directory that os.UserConfigDir names.
+// It creates nothing.
+func FindHome(flag string) (Home, error) {
+	dir := flag
+	if dir == "" {
+		dir = os.Getenv("CAPSTAN_HOME")
+	}
+	if dir == "" {
+		state, err := userState()
+		if err != nil {
+			return Home{}, &capstan.Error{
+				Class: capstan.ErrUsage, Op: "find the home directory", Err: err,
+				Next: "name one with --home DIR or $CAPSTAN_HOME",
+			}
+		}
+		dir = state
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return Home{}, fmt.Errorf("home %s: %w", dir, err)
+	}
+	return Home{Dir: abs}, nil
+}
+
+func userState() (string, error) {
+	if runtime.GOOS == "windows" || runtime.GOOS == "darwin" {
+		dir, err := os.UserConfigDir()
+		return filepath.Join(dir, "Capstan"), err
+	}
+	// The XDG base directory specification says to ignore a relative value.
+	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "capstan"), nil
+	}
+	dir, err := os.UserHomeDir()
+	return filepath.Join(dir, ".local", "state", "capstan"), err
+}
+
+// Create makes the directory, for its owner only, if it is not there.
+func (h Home) Create() error {
+	if err := os.MkdirAll(h.Dir, 0o700); err != nil {
+		return &capstan.Error{
+			Op: "create the home directory", Object: h.Dir, Err: err,
+			Next: "name another with --home DIR or $CAPSTAN_HOME",
+		}
+	}
+	return nil
+}
+
+// Catalog is the path of the SQLite catalog.
+func (h Home) Catalog() string { return filepath.Join(h.Dir, "catalog.db") }
+
+// Key is the path of the Ed25519 key that signs this home's sets.
+func (h Home) Key() string { return filepath.Join(h.Dir, "signing-key.pem") }
