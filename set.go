@@ -48,7 +48,7 @@ type Counts struct {
 	Failed    int64 `json:"failed"`
 	Deleted   int64 `json:"deleted"`
 	BytesIn   Bytes `json:"bytes_in"`  // logical bytes of the entries that the set holds
-	BytesOut  Bytes `json:"bytes_out"` // bytes of the archives on one volume
+	BytesOut  Bytes `json:"bytes_out"` // bytes of all the set's files on one volume
 }
 
 // Count adds an entry's outcome.

@@ -1,0 +1,71 @@
+# Plain `make` lists what there is.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -X main.version=$(VERSION)
+PLATFORMS := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
+LINT := go tool -modfile=tools/go.mod golangci-lint
+PACKAGES ?= ./...
+FUZZTIME ?= 30s
+BENCHFLAGS ?=
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build bin/capstan for this machine
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/capstan ./cmd/capstan
+
+.PHONY: test
+test: tools ## run vet and every test, as CI does; a skipped test fails
+	go vet ./...
+	@go build -o bin/noskip ./scripts/noskip
+	go test -count=1 -shuffle=on -json $(PACKAGES) | bin/noskip
+	CGO_ENABLED=0 go test -count=1 -shuffle=on -json $(PURE) | bin/noskip
+
+# Packages whose code differs without cgo.
+PURE := ./internal/codec/... ./internal/archive/...
+
+.PHONY: race
+race: tools ## run every test under the race detector
+	@go build -o bin/noskip ./scripts/noskip
+	go test -count=1 -race -json $(PACKAGES) | bin/noskip
+
+.PHONY: lint
+lint: ## run the linters and check the formatting (.golangci.yml)
+	$(LINT) run
+
+.PHONY: fmt
+fmt: ## format the code
+	$(LINT) fmt
+
+.PHONY: cross
+cross: ## compile, vet and link without cgo for every platform
+	@for platform in $(PLATFORMS); do \
+		echo "$$platform"; \
+		export CGO_ENABLED=0 GOOS=$${platform%/*} GOARCH=$${platform#*/}; \
+		go vet ./...; \
+		go build -o /dev/null ./cmd/capstan; \
+	done
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (30s)
+	scripts/fuzz.sh $(FUZZTIME)
+
+.PHONY: bench
+bench: build ## measure capstan beside its peers; writes docs/benchmarks.md (BENCHFLAGS=-help)
+	scripts/install-test-tools.sh bench
+	go build -o bin/bench ./bench
+	bin/bench -capstan bin/capstan $(BENCHFLAGS)
+
+.PHONY: tools
+tools: ## install the programs that the tests run, where they are missing
+	@scripts/install-test-tools.sh
+
+.PHONY: clean
+clean: ## remove what was built here
+	rm -rf bin

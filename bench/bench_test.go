@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"capstan"
+)
+
+// standIn behaves as capstan's command line does, as far as the bench can see.
+const standIn = `#!/bin/sh
+set -e
+case $1 in
+backup) tar -C "$(dirname "$2")" -cf "$4/set.tar" "$(basename "$2")" ;;
+restore) tar -C "$4" -xf "$(dirname "$6")/out/set.tar" ;;
+esac
+`
+
+func script(t *testing.T, text string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "capstan")
+	if err := os.WriteFile(name, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func TestRunMeasuresEveryCase(t *testing.T) {
+	t.Parallel()
+	work := t.TempDir()
+	reportFile := filepath.Join(t.TempDir(), "report.md")
+	var out strings.Builder
+	err := run(t.Context(), []string{
+		"-capstan", script(t, standIn), "-dir", work, "-out", reportFile,
+		"-peers", "", "-runs", "2", "-tree", "400K", "-large", "1M", "-random", "300K", "-tiny", "1200",
+	}, &out, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	written, err := os.ReadFile(reportFile)
+	if err != nil || string(written) != out.String() {
+		t.Errorf("the report's file differs from what was printed (%v)", err)
+	}
+	for _, want := range []string{"## tree: ", "## large: ", "## random: ", "## tiny: ", "| capstan | ", "1200 files in 3 directories", "1 files in 1 directories, 0 symbolic links, 1.0 MiB"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the report lacks %q:\n%s", want, out.String())
+		}
+	}
+	if rest, err := os.ReadDir(work); err != nil || len(rest) > 0 {
+		t.Errorf("left behind: %v (%v)", rest, err)
+	}
+}
+
+func TestRunRefuses(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, binary, want string
+		args               []string
+	}{
+		{"a failing contestant", "#!/bin/sh\necho broken >&2\nexit 7\n", "exit status 7: broken", nil},
+		{"a restore that loses files", strings.Replace(standIn, "restore) tar", "restore) true", 1), "restored 0 files", nil},
+		{"an unknown case", standIn, `no "huge"`, []string{"-cases", "huge"}},
+		{"no runs", standIn, "at least 1", []string{"-runs", "0"}},
+		{"a program that is not there", "", "make build", []string{"-capstan", "/nowhere/capstan"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			args := append([]string{
+				"-capstan", script(t, test.binary), "-dir", t.TempDir(), "-out", "",
+				"-peers", "", "-runs", "1", "-cases", "large", "-large", "1K",
+			}, test.args...)
+			err := run(t.Context(), args, io.Discard, io.Discard)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %v, want one with %q", err, test.want)
+			}
+		})
+	}
+}
+
+func TestPipeline(t *testing.T) {
+	t.Parallel()
+	out := filepath.Join(t.TempDir(), "out")
+	p := pipeline{stdout: out, commands: []command{
+		{args: []string{"sh", "-c", "echo $GREETING"}, env: []string{"GREETING=hello"}},
+		{args: []string{"tr", "a-z", "A-Z"}},
+	}}
+	used, err := p.run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(out); err != nil || string(text) != "HELLO\n" {
+		t.Errorf("output %q, %v", text, err)
+	}
+	if used.wall <= 0 || used.rss <= 0 {
+		t.Errorf("used %+v, want a time and a size", used)
+	}
+
+	// The reader that ends first must not leave the writer or the bench hanging.
+	p = pipeline{commands: []command{{args: []string{"yes"}}, {args: []string{"false"}}}}
+	if _, err := p.run(t.Context()); err == nil || !strings.Contains(err.Error(), "false: exit status 1") {
+		t.Errorf("error %v, want that of false", err)
+	}
+	p = pipeline{commands: []command{{args: []string{"cat"}}, {args: []string{"/nowhere/program"}}}}
+	if _, err := p.run(t.Context()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("error %v, want that the program is not there", err)
+	}
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, errors.New("enough"))
+	defer cancel()
+	if _, err := single(command{args: []string{"sleep", "60"}}).run(ctx); err == nil || !strings.Contains(err.Error(), "enough") {
+		t.Errorf("error %v, want the cause of the end", err)
+	}
+}
+
+// TestPipelineCountsMemory compares with a child of known size.
+func TestPipelineCountsMemory(t *testing.T) {
+	t.Parallel()
+	large := single(command{args: []string{"dd", "if=/dev/zero", "of=/dev/null", "bs=200M", "count=1"}})
+	used, err := large.run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if used.rss < 200*capstan.MiB || used.rss > 300*capstan.MiB {
+		t.Errorf("peak %v of a process that holds 200 MiB", used.rss)
+	}
+}
+
+func TestMedian(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		walls []time.Duration
+		want  time.Duration
+	}{
+		{nil, 0},
+		{[]time.Duration{5}, 5},
+		{[]time.Duration{9, 1, 5}, 5},
+		{[]time.Duration{8, 2, 4, 100}, 6},
+	} {
+		var all []usage
+		for _, wall := range test.walls {
+			all = append(all, usage{wall: wall})
+		}
+		if got := middle(all).wall; got != test.want {
+			t.Errorf("median of %v is %v, want %v", test.walls, got, test.want)
+		}
+	}
+}
+
+func TestTable(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	table(&b, "backup", []string{"base", "other"}, map[string][]usage{
+		"base":  {{wall: 4 * time.Second, cpu: 2 * time.Second, rss: capstan.MiB, out: 1e6}},
+		"other": {{wall: 3 * time.Second, out: 2e6}, {wall: 1 * time.Second, out: 2e6}},
+	})
+	for _, want := range []string{
+		"| base | 4.00 | 4.00 to 4.00 | 2.00 | 1 | 1.0 | 1.00 | 1.00 | 1.00 |\n",
+		"| other | 2.00 | 1.00 to 3.00 | 0.00 | 0 | 2.0 | 0.50 | 0.00 | 2.00 |\n",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("the table lacks %q:\n%s", want, b.String())
+		}
+	}
+}

@@ -1,0 +1,126 @@
+package archive
+
+import (
+	"context"
+
+	"capstan"
+	"capstan/internal/tarfile"
+)
+
+// split packs a file that is larger than an archive as parts: entries of their
+// own, each in one archive, that hold the file one after another. The first
+// part fills what is left of the current archive if that is a quarter at least.
+func (p *Packer) split(ctx context.Context, c *content, e *capstan.Entry) error {
+	l := &p.layout
+	most := p.plan.archive - tarfile.EndSize
+	rest := remains(e)
+	var before *turn
+	for i := 1; ; i++ {
+		if l.open && most-l.pos < p.plan.archive/4 {
+			if err := p.endArchive(ctx); err != nil {
+				return err
+			}
+		}
+		room := most
+		if l.open {
+			room = most - l.pos
+		}
+		part, header, err := p.part(e, &rest, i, room)
+		if err != nil {
+			return err
+		}
+		stored := part.StoredSize()
+		end := rest.done()
+		if err := p.begin(ctx, &part, header); err != nil {
+			return err
+		}
+		e.Parts = append(e.Parts, capstan.Part{Location: part.Location, Start: rest.start - part.Size, Length: part.Size})
+		if end {
+			e.Location = e.Parts[0].Location
+			c.entry = *e
+		}
+		if before, err = p.reserve(ctx, c, stored, before, end); err != nil {
+			return err
+		}
+		if err := p.pad(ctx, stored); err != nil {
+			return err
+		}
+		if end {
+			return nil
+		}
+	}
+}
+
+// part makes the next part, with its header in the layout's scratch, so that
+// both fit into room. At least one block of content goes into every part.
+func (p *Packer) part(e *capstan.Entry, rest *remaining, i int, room int64) (capstan.Entry, []byte, error) {
+	l := &p.layout
+	part := *e
+	part.Path = tarfile.PartName(e.Path, i)
+	content := room
+	for {
+		next := *rest
+		part.Size, part.Data = next.take(content)
+		stored := part.StoredSize()
+		var err error
+		if l.scratch, err = tarfile.AppendHeader(l.scratch[:0], &part, part.Path, stored); err != nil {
+			return part, nil, err
+		}
+		over := int64(len(l.scratch)) + stored + tarfile.Padding(stored) - room
+		if over <= 0 || content <= tarfile.Block {
+			*rest = next
+			return part, l.scratch, nil
+		}
+		content = max(tarfile.Block, content-over)
+	}
+}
+
+// remaining is what parts have not covered yet of a file.
+type remaining struct {
+	start  int64 // logical offset
+	size   int64 // of the file
+	sparse bool
+	data   []capstan.Extent // of a sparse file, not covered yet
+}
+
+func remains(e *capstan.Entry) remaining {
+	return remaining{size: e.Size, sparse: e.Sparse, data: e.Data}
+}
+
+func (r *remaining) done() bool { return r.start == r.size }
+
+// take covers up to budget bytes of content, in whole blocks unless it is the
+// end of the file, and gives the logical length of the part and, relative to its
+// start, its data ranges. For a sparse file the map counts towards the budget.
+func (r *remaining) take(budget int64) (length int64, data []capstan.Extent) {
+	budget &^= tarfile.Block - 1
+	if !r.sparse {
+		length = min(budget, r.size-r.start)
+		r.start += length
+		return length, nil
+	}
+	start := r.start
+	for len(r.data) > 0 && len(data) < tarfile.MaxExtents {
+		x := r.data[0]
+		if len(data) > 0 {
+			budget -= tarfile.MapBound
+		}
+		n := min(x.Length, budget&^(tarfile.Block-1))
+		if n <= 0 {
+			break
+		}
+		data = append(data, capstan.Extent{Offset: x.Offset - start, Length: n})
+		budget -= n
+		r.start = x.Offset + n
+		if n < x.Length {
+			// The slice is the entry's: cover the rest of the range in a copy.
+			r.data = append([]capstan.Extent{{Offset: x.Offset + n, Length: x.Length - n}}, r.data[1:]...)
+			break
+		}
+		r.data = r.data[1:]
+	}
+	if len(r.data) == 0 {
+		r.start = r.size
+	}
+	return r.start - start, data
+}

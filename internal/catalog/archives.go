@@ -1,0 +1,206 @@
+package catalog
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"capstan"
+)
+
+// PlanArchive gives the next archive of a set its number and name, before its
+// first byte, with a copy in state packing for each volume.
+func (c *Catalog) PlanArchive(ctx context.Context, id capstan.SetID, codec capstan.Codec, volumes ...capstan.VolumeID) (capstan.Archive, error) {
+	archive := capstan.Archive{Set: id, Codec: codec}
+	err := c.write(ctx, "plan an archive of set "+string(id), func(t *tx) error {
+		no, err := t.openSet(id)
+		if err != nil {
+			return err
+		}
+		if _, err := t.one(sqlNextArchive, with(no), &archive.Number); err != nil {
+			return err
+		}
+		archive.Name = capstan.ArchiveName(id, archive.Number, codec)
+		if err := t.insertArchive(no, &archive, false); err != nil {
+			return err
+		}
+		for _, volume := range volumes {
+			if err := t.setCopy(no, archive.Number, volume, capstan.CopyPacking, "", c.now()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return capstan.Archive{}, err
+	}
+	return archive, nil
+}
+
+// openSet gives the number of a set that may still get archives.
+func (t *tx) openSet(id capstan.SetID) (int64, error) {
+	sets, err := readSets(t.ctx, t, sqlSet, string(id))
+	if err != nil {
+		return 0, err
+	}
+	if len(sets) == 0 {
+		return 0, unknownSet(id)
+	}
+	if status := sets[0].set.Status; finishedStatus(status) {
+		return 0, &capstan.Error{
+			Class: capstan.ErrRefused, Op: "set", Object: string(id), Err: fmt.Errorf("it is %s", status),
+			Safe: "nothing was changed",
+		}
+	}
+	return sets[0].no, nil
+}
+
+func (t *tx) insertArchive(no int64, a *capstan.Archive, committed bool) error {
+	_, err := t.exec(sqlInsertArchive, no, truth(committed), int64(a.Number), a.Name, string(a.Codec), a.Entries, a.TarSize, a.Size, a.Hash[:])
+	return err
+}
+
+// CommitArchive records that an archive is durable on a volume, where its copy
+// is then in the given state. In the same transaction goes every entry that was
+// added to the set's open EntryWriter before the call; the archive's entries can
+// be seen from then on. The caller has made the archive durable before.
+//
+// It may be repeated, also for another volume. An archive that was not planned,
+// or that was committed with other content, is an error. When ctx ends first,
+// the commit may still happen; DiscardUnsealed later tells.
+func (c *Catalog) CommitArchive(ctx context.Context, archive capstan.Archive, volume capstan.VolumeID, state capstan.CopyState) error {
+	commit := func(t *tx) error { return c.commitArchive(t, archive, volume, state) }
+	c.mu.Lock()
+	w := c.writers[archive.Set]
+	c.mu.Unlock()
+	if w != nil {
+		return w.finish(ctx, commit)
+	}
+	return c.write(ctx, "commit archive "+archive.Name, commit)
+}
+
+func (c *Catalog) commitArchive(t *tx, a capstan.Archive, volume capstan.VolumeID, state capstan.CopyState) error {
+	no, err := t.setNo(a.Set)
+	if err != nil {
+		return err
+	}
+	touched, err := t.exec(sqlCommitArchive, a.Entries, a.TarSize, a.Size, a.Hash[:], no, int64(a.Number))
+	if err != nil {
+		return err
+	}
+	if touched == 0 {
+		if err := t.requireArchive(no, &a); err != nil {
+			return err
+		}
+	}
+	return t.setCopy(no, a.Number, volume, state, "", c.now())
+}
+
+// requireArchive fails unless the archive is committed with the same content.
+func (t *tx) requireArchive(no int64, a *capstan.Archive) error {
+	var committed, size int64
+	var name string
+	var hash []byte
+	found, err := t.one(sqlArchiveKnown, with(no, int64(a.Number)), &committed, &name, &size, &hash)
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		return fmt.Errorf("archive %d of set %s was not planned", a.Number, a.Set)
+	case committed != 1 || size != a.Size || !bytes.Equal(hash, a.Hash[:]):
+		return fmt.Errorf("archive %d of set %s is in the catalog with other content", a.Number, a.Set)
+	}
+	return nil
+}
+
+// SetCopy records the state of one archive on one volume; problem says why it is
+// failed, damaged or missing. State verified also sets the time of verification.
+func (c *Catalog) SetCopy(ctx context.Context, id capstan.SetID, number capstan.ArchiveNumber, volume capstan.VolumeID, state capstan.CopyState, problem string, now time.Time) error {
+	return c.write(ctx, "record a copy", func(t *tx) error {
+		no, err := t.setNo(id)
+		if err != nil {
+			return err
+		}
+		return t.setCopy(no, number, volume, state, problem, now)
+	})
+}
+
+func (t *tx) setCopy(no int64, number capstan.ArchiveNumber, volume capstan.VolumeID, state capstan.CopyState, problem string, now time.Time) error {
+	err := t.updateOrInsert(sqlUpdateCopy, sqlInsertCopy, string(state), unix(now), problem, no, int64(number), string(volume))
+	if isDangling(err) {
+		return &capstan.Error{
+			Class: capstan.ErrNotFound, Op: "copy", Object: fmt.Sprintf("archive %d on volume %s", number, volume),
+			Err: errors.New("the catalog does not know the archive or the volume"),
+		}
+	}
+	if err == nil && state == capstan.CopyVerified {
+		_, err = t.exec(sqlCopyVerified, unix(now), no, int64(number), string(volume))
+	}
+	return err
+}
+
+// Archives lists the committed archives of a set by number.
+func (c *Catalog) Archives(ctx context.Context, id capstan.SetID) ([]capstan.Archive, error) {
+	row, err := c.findSet(ctx, id)
+	if err != nil {
+		return nil, c.failed(ctx, "archives", err)
+	}
+	archives, err := c.archives(ctx, id, sqlArchives, row.no)
+	return archives, c.failed(ctx, "archives of set "+string(id), err)
+}
+
+// Archive gives one committed archive; capstan.ErrNotFound if there is none.
+func (c *Catalog) Archive(ctx context.Context, id capstan.SetID, number capstan.ArchiveNumber) (capstan.Archive, error) {
+	row, err := c.findSet(ctx, id)
+	if err != nil {
+		return capstan.Archive{}, c.failed(ctx, "archive", err)
+	}
+	archives, err := c.archives(ctx, id, sqlArchive, row.no, int64(number))
+	if err == nil && len(archives) == 0 {
+		err = &capstan.Error{
+			Class: capstan.ErrNotFound, Op: "archive", Object: fmt.Sprintf("%d of set %s", number, id),
+			Err: errors.New("the catalog does not know it"),
+		}
+	}
+	if err != nil {
+		return capstan.Archive{}, c.failed(ctx, fmt.Sprintf("archive %d of set %s", number, id), err)
+	}
+	return archives[0], nil
+}
+
+func (c *Catalog) archives(ctx context.Context, id capstan.SetID, query string, args ...any) ([]capstan.Archive, error) {
+	var archives []capstan.Archive
+	err := each(ctx, c.reads, query, args, func(rows *sql.Rows) error {
+		a := capstan.Archive{Set: id}
+		var hash []byte
+		err := rows.Scan(&a.Number, &a.Name, &a.Codec, &a.Entries, &a.TarSize, &a.Size, &hash)
+		if err == nil {
+			a.Hash, err = toHash(hash)
+		}
+		archives = append(archives, a)
+		return err
+	})
+	return archives, err
+}
+
+// Copies lists the copies of a set's archives, by number and volume, in whatever
+// state, also of archives that are not committed.
+func (c *Catalog) Copies(ctx context.Context, id capstan.SetID) ([]capstan.Copy, error) {
+	row, err := c.findSet(ctx, id)
+	if err != nil {
+		return nil, c.failed(ctx, "copies", err)
+	}
+	var copies []capstan.Copy
+	err = each(ctx, c.reads, sqlCopies, with(row.no), func(rows *sql.Rows) error {
+		copied := capstan.Copy{Set: id}
+		var changed, verified int64
+		err := rows.Scan(&copied.Number, &copied.Volume, &copied.State, &changed, &verified, &copied.Problem)
+		copied.Changed, copied.Verified = fromUnix(changed), fromUnix(verified)
+		copies = append(copies, copied)
+		return err
+	})
+	return copies, c.failed(ctx, "copies of set "+string(id), err)
+}

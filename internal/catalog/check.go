@@ -1,0 +1,194 @@
+package catalog
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"capstan"
+)
+
+// maxFound bounds how many problems Check names.
+const maxFound = 100
+
+// Check looks at everything: the file and its keys, and that the records agree
+// with each other. It names up to a hundred problems; none means that the
+// catalog is sound. It reads the whole file several times, a few seconds for a
+// million entries, and holds back no writer, though the file's log grows
+// meanwhile. The error says only that Check could not be done.
+func (c *Catalog) Check(ctx context.Context) ([]string, error) {
+	problems, err := c.check(ctx)
+	return problems, c.failed(ctx, "check", err)
+}
+
+func (c *Catalog) check(ctx context.Context) ([]string, error) {
+	problems, err := c.sqliteProblems(ctx)
+	if err != nil || len(problems) > 0 {
+		return problems, err // the records of a damaged file say nothing
+	}
+	k := &checker{c: c}
+	if err := k.strays(ctx); err != nil {
+		return nil, err
+	}
+	rows, err := readSets(ctx, c.reads, sqlSets)
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range rows {
+		if err := k.set(ctx, row); err != nil {
+			return nil, err
+		}
+	}
+	return k.problems, nil
+}
+
+type checker struct {
+	c        *Catalog
+	problems []string
+}
+
+func (k *checker) found(format string, args ...any) {
+	if len(k.problems) < maxFound {
+		k.problems = append(k.problems, fmt.Sprintf(format, args...))
+	}
+}
+
+// strays finds rows of sets that are not there.
+func (k *checker) strays(ctx context.Context) error {
+	for _, query := range []string{sqlNextEntrySet, sqlNextDirSet, sqlNextNotableSet, sqlNextPieceSet} {
+		for no := int64(-1); ; {
+			more, err := one(ctx, k.c.reads, query, with(no), &no)
+			if err != nil {
+				return err
+			}
+			if !more {
+				break
+			}
+			known, err := one(ctx, k.c.reads, sqlSetNoKnown, with(no), new(int64))
+			if err != nil {
+				return err
+			}
+			if !known {
+				k.found("there are rows of set number %d, which is not there", no)
+			}
+		}
+	}
+	return nil
+}
+
+// archiveCheck is what an archive's row says, and what was counted.
+type archiveCheck struct {
+	committed     bool
+	entries, held int64
+	rows          int64
+}
+
+func (k *checker) set(ctx context.Context, row setRow) error {
+	id := row.set.ID
+	archives := map[int64]*archiveCheck{}
+	err := each(ctx, k.c.reads, sqlArchiveChecks, with(row.no), func(rows *sql.Rows) error {
+		a := &archiveCheck{}
+		var number int64
+		err := rows.Scan(&number, &a.committed, &a.entries, &a.held)
+		archives[number] = a
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := k.entries(ctx, row, archives); err != nil {
+		return err
+	}
+	for number, a := range archives {
+		switch {
+		case a.rows != a.held:
+			k.found("set %s: archive %d has %d entries, %d were recorded", id, number, a.rows, a.held)
+		case a.committed && a.rows > a.entries:
+			k.found("set %s: archive %d has %d entries, its file holds %d", id, number, a.rows, a.entries)
+		case !a.committed && finishedStatus(row.set.Status):
+			k.found("set %s is %s, but archive %d is not committed", id, row.set.Status, number)
+		}
+	}
+	var copies int64
+	if _, err := one(ctx, k.c.reads, sqlEarlyCopies, with(row.no), &copies); err != nil {
+		return err
+	}
+	if copies > 0 {
+		k.found("set %s: %d copies are written of archives that are not committed", id, copies)
+	}
+	return nil
+}
+
+// entries reads the set's entries and directories.
+func (k *checker) entries(ctx context.Context, set setRow, archives map[int64]*archiveCheck) error {
+	id := set.set.ID
+	var children, notables, dirs, listed, lost int64
+	origins := map[int64]bool{0: true}
+	err := each(ctx, k.c.reads, sqlAllEntries, with(set.no), func(rows *sql.Rows) error {
+		row, originNo, err := scanEntry(rows)
+		if err != nil && row.name == "" {
+			return err
+		}
+		if err != nil {
+			k.found("set %s: %v", id, err)
+			return nil
+		}
+		origins[originNo] = origins[originNo] || false
+		e := &row.entry
+		if row.child != 0 {
+			children++
+		}
+		if isNotable(e.Outcome) {
+			notables++
+		}
+		archive := e.Archive
+		if n := len(e.Parts); n > 0 {
+			archive = e.Parts[n-1].Archive
+		}
+		if archive == 0 {
+			return nil
+		}
+		if a := archives[int64(archive)]; a != nil {
+			a.rows++
+		} else {
+			k.found("set %s: entry %q names archive %d, which is not there", id, row.name, archive)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for no, known := range origins {
+		if known {
+			continue
+		}
+		if _, err := k.c.origin(ctx, k.c.reads, no); err != nil {
+			k.found("set %s: %v", id, err)
+		}
+	}
+	for _, count := range []struct {
+		query string
+		into  *int64
+	}{{sqlCountDirs, &dirs}, {sqlCountNotable, &listed}, {sqlCountLostDirs, &lost}} {
+		if _, err := one(ctx, k.c.reads, count.query, with(set.no), count.into); err != nil {
+			return err
+		}
+	}
+	if lost > 0 || dirs != children {
+		k.found("set %s: %d directories for %d entries, %d of them without theirs", id, dirs, children, lost)
+	}
+	if listed != notables {
+		k.found("set %s: %d entries are listed by outcome, %d should be", id, listed, notables)
+	}
+	var orphans int64
+	if _, err := one(ctx, k.c.reads, sqlCountOrphans, with(set.no, set.no), &orphans); err != nil {
+		return err
+	}
+	if orphans > 0 {
+		k.found("set %s: %d entries lie in directories that are not there", id, orphans)
+	}
+	if counts := set.set.Counts; finishedStatus(set.set.Status) && counts.Failed > 0 && set.set.Status == capstan.RunComplete {
+		k.found("set %s is complete with %d failed entries", id, counts.Failed)
+	}
+	return nil
+}

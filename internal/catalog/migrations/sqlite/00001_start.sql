@@ -1,0 +1,198 @@
+-- +goose Up
+
+-- Times are nanoseconds since 1970 (0: never). Lists of strings are JSON.
+-- What need not be UTF-8 (names, locations) is a BLOB.
+
+CREATE TABLE jobs (
+	id      TEXT    NOT NULL PRIMARY KEY,
+	name    TEXT    NOT NULL,
+	sources TEXT    NOT NULL,
+	volumes TEXT    NOT NULL,
+	changed INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE volumes (
+	id       TEXT    NOT NULL PRIMARY KEY,
+	kind     TEXT    NOT NULL,
+	location BLOB    NOT NULL,
+	created  INTEGER NOT NULL,
+	seen     INTEGER NOT NULL
+) STRICT;
+
+-- The last number given to a set of the month. It outlives the set, so that no
+-- name is ever given twice.
+CREATE TABLE months (
+	month TEXT    NOT NULL PRIMARY KEY,
+	last  INTEGER NOT NULL
+) STRICT;
+
+-- phase: 0 there for all to see, 1 being imported, 2 being deleted.
+CREATE TABLE sets (
+	no        INTEGER NOT NULL PRIMARY KEY,
+	id        TEXT    NOT NULL UNIQUE,
+	month     TEXT    NOT NULL,
+	number    INTEGER NOT NULL,
+	job       TEXT    NOT NULL REFERENCES jobs (id),
+	status    TEXT    NOT NULL,
+	phase     INTEGER NOT NULL,
+	host      TEXT    NOT NULL,
+	codec     TEXT    NOT NULL,
+	sources   TEXT    NOT NULL,
+	started   INTEGER NOT NULL,
+	finished  INTEGER NOT NULL,
+	forgotten INTEGER NOT NULL,
+	entries   INTEGER NOT NULL,
+	stored    INTEGER NOT NULL,
+	changed   INTEGER NOT NULL,
+	unchanged INTEGER NOT NULL,
+	excluded  INTEGER NOT NULL,
+	vanished  INTEGER NOT NULL,
+	failed    INTEGER NOT NULL,
+	deleted   INTEGER NOT NULL,
+	bytes_in  INTEGER NOT NULL,
+	bytes_out INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX sets_by_job ON sets (job, month, number);
+
+-- A run outlives its set, so it names the set without referring to it.
+CREATE TABLE runs (
+	id       INTEGER NOT NULL PRIMARY KEY,
+	set_id   TEXT    NOT NULL,
+	job      TEXT    NOT NULL,
+	kind     TEXT    NOT NULL,
+	pid      INTEGER NOT NULL,
+	status   TEXT    NOT NULL,
+	started  INTEGER NOT NULL,
+	finished INTEGER NOT NULL,
+	beat     INTEGER NOT NULL,
+	cancel   INTEGER NOT NULL,
+	progress BLOB,
+	counts   TEXT    NOT NULL,
+	summary  BLOB
+) STRICT;
+
+CREATE INDEX runs_by_job ON runs (job, id);
+CREATE INDEX runs_by_set ON runs (set_id, id);
+
+-- held: how many rows of entries name the archive. committed: its bytes are
+-- durable on a volume; before that nobody sees its entries.
+CREATE TABLE archives (
+	set_no    INTEGER NOT NULL REFERENCES sets (no),
+	number    INTEGER NOT NULL,
+	name      TEXT    NOT NULL,
+	codec     TEXT    NOT NULL,
+	committed INTEGER NOT NULL,
+	entries   INTEGER NOT NULL,
+	held      INTEGER NOT NULL,
+	tar_size  INTEGER NOT NULL,
+	size      INTEGER NOT NULL,
+	hash      BLOB    NOT NULL,
+	PRIMARY KEY (set_no, number)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE copies (
+	set_no   INTEGER NOT NULL,
+	number   INTEGER NOT NULL,
+	volume   TEXT    NOT NULL REFERENCES volumes (id),
+	state    TEXT    NOT NULL,
+	changed  INTEGER NOT NULL,
+	verified INTEGER NOT NULL,
+	problem  TEXT    NOT NULL,
+	PRIMARY KEY (set_no, number, volume),
+	FOREIGN KEY (set_no, number) REFERENCES archives (set_no, number)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX copies_by_state ON copies (volume, state);
+
+-- Who owns an entry and on which device it lies: few combinations, many entries.
+CREATE TABLE origins (
+	no         INTEGER NOT NULL PRIMARY KEY,
+	uid        INTEGER NOT NULL,
+	gid        INTEGER NOT NULL,
+	user_name  BLOB    NOT NULL,
+	group_name BLOB    NOT NULL,
+	dev        INTEGER NOT NULL,
+	UNIQUE (uid, gid, user_name, group_name, dev)
+) STRICT;
+
+-- Directories that entries lie in, numbered in the order of the walk; a parent
+-- has a lower id than its children. 0 is the set's own root.
+CREATE TABLE dirs (
+	set_no INTEGER NOT NULL,
+	id     INTEGER NOT NULL,
+	parent INTEGER NOT NULL,
+	name   BLOB    NOT NULL,
+	PRIMARY KEY (set_no, id)
+) STRICT, WITHOUT ROWID;
+
+-- dir: the directory that the entry lies in. child: its own id in dirs, of a
+-- directory. archive: 0 when no archive of the set holds it. outcome 0: a
+-- directory known only because something lies in it. attrs: see attrs.go.
+CREATE TABLE entries (
+	set_no  INTEGER NOT NULL,
+	dir     INTEGER NOT NULL,
+	name    BLOB    NOT NULL,
+	kind    INTEGER NOT NULL,
+	outcome INTEGER NOT NULL,
+	archive INTEGER NOT NULL,
+	size    INTEGER NOT NULL,
+	child   INTEGER,
+	attrs   BLOB    NOT NULL,
+	PRIMARY KEY (set_no, dir, name)
+) STRICT, WITHOUT ROWID;
+
+-- The entries with an outcome that people ask for: all but stored and unchanged.
+CREATE TABLE notable (
+	set_no  INTEGER NOT NULL,
+	outcome INTEGER NOT NULL,
+	dir     INTEGER NOT NULL,
+	name    BLOB    NOT NULL,
+	PRIMARY KEY (set_no, outcome, dir, name)
+) STRICT, WITHOUT ROWID;
+
+-- The archives that hold parts of a split entry, besides the last one, which
+-- its row in entries names.
+CREATE TABLE pieces (
+	set_no  INTEGER NOT NULL,
+	dir     INTEGER NOT NULL,
+	name    BLOB    NOT NULL,
+	archive INTEGER NOT NULL,
+	PRIMARY KEY (set_no, dir, name, archive)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX pieces_by_archive ON pieces (set_no, archive);
+
+-- The SHA-256 of SHA256SUMS of each set on each volume; a later set's signature
+-- covers it, so it outlives the set.
+CREATE TABLE sums (
+	no      INTEGER NOT NULL PRIMARY KEY,
+	volume  TEXT    NOT NULL,
+	set_id  TEXT    NOT NULL,
+	hash    BLOB    NOT NULL,
+	at_time INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX sums_by_volume ON sums (volume, no);
+
+CREATE TABLE audit (
+	no      INTEGER NOT NULL PRIMARY KEY,
+	at_time INTEGER NOT NULL,
+	action  TEXT    NOT NULL,
+	object  TEXT    NOT NULL,
+	detail  TEXT    NOT NULL
+) STRICT;
+
+-- +goose StatementBegin
+CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit
+BEGIN
+	SELECT raise(ABORT, 'the audit log is append-only');
+END;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+CREATE TRIGGER audit_is_not_deleted BEFORE DELETE ON audit
+BEGIN
+	SELECT raise(ABORT, 'the audit log is append-only');
+END;
+-- +goose StatementEnd

@@ -1,0 +1,214 @@
+package catalog
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"capstan"
+)
+
+// What a set is doing besides its status (the column phase).
+const (
+	phaseThere     = 0
+	phaseImporting = 1
+	phaseDeleting  = 2
+)
+
+// BeginSet makes the next set of the month of now, with status running. The job
+// must be known. No id is given twice, also after the set is gone.
+func (c *Catalog) BeginSet(ctx context.Context, job capstan.JobKey, host string, codec capstan.Codec, sources []string, now time.Time) (capstan.Set, error) {
+	set := capstan.Set{
+		Job: job, Status: capstan.RunRunning, Started: now, Codec: codec, Host: host, Sources: sources,
+	}
+	err := c.write(ctx, "begin a set", func(t *tx) error {
+		number, err := t.nextNumber(capstan.NewSetID(now, 1).Month())
+		if err != nil {
+			return err
+		}
+		set.ID = capstan.NewSetID(now, number)
+		_, err = t.insertSet(&set, phaseThere)
+		return err
+	})
+	if err != nil {
+		return capstan.Set{}, err
+	}
+	return set, nil
+}
+
+func (t *tx) nextNumber(month string) (number int, err error) {
+	touched, err := t.exec(sqlTakeNumber, month)
+	if err == nil && touched == 0 {
+		_, err = t.exec(sqlFirstNumber, month)
+	}
+	if err == nil {
+		_, err = t.one(sqlLastNumber, with(month), &number)
+	}
+	return number, err
+}
+
+// keepNumber sees to it that nextNumber never gives the number of the set again.
+func (t *tx) keepNumber(id capstan.SetID) error {
+	if _, err := t.exec(sqlMonthKnown, id.Month(), id.Number(), id.Month()); err != nil {
+		return err
+	}
+	_, err := t.exec(sqlNumberTaken, id.Number(), id.Month(), id.Number())
+	return err
+}
+
+// insertSet adds the set and the root of its directories, and gives its number.
+func (t *tx) insertSet(set *capstan.Set, phase int) (no int64, err error) {
+	if _, err := t.one(sqlNextSetNo, nil, &no); err != nil {
+		return 0, err
+	}
+	sources, err := encodeList(set.Sources)
+	if err != nil {
+		return 0, err
+	}
+	n := &set.Counts
+	_, err = t.exec(sqlInsertSet, set.ID.Month(), set.ID.Number(), phase,
+		no, string(set.ID), string(set.Job), string(set.Status), unix(set.Started), unix(set.Finished), string(set.Codec),
+		set.Host, sources, 0, n.Entries, n.Stored, n.Changed, n.Unchanged, n.Excluded, n.Vanished, n.Failed, n.Deleted,
+		int64(n.BytesIn), int64(n.BytesOut))
+	switch {
+	case isDangling(err):
+		return 0, &capstan.Error{Class: capstan.ErrNotFound, Op: "job", Object: string(set.Job), Err: errors.New("the catalog does not know it")}
+	case err != nil:
+		return 0, err
+	}
+	_, err = t.exec(sqlInsertDir, no, rootDir, rootDir, []byte{})
+	return no, err
+}
+
+// SkipSet gives a set up whose name turned out to be taken on a volume; BeginSet
+// then gives the next number. A set with archives or entries is refused
+// (capstan.ErrRefused).
+func (c *Catalog) SkipSet(ctx context.Context, id capstan.SetID) error {
+	return c.write(ctx, "skip set "+string(id), func(t *tx) error {
+		no, err := t.setNo(id)
+		if err != nil {
+			return err
+		}
+		empty, err := t.one(sqlSetIsEmpty, with(no), new(int64))
+		if err != nil {
+			return err
+		}
+		if !empty {
+			return &capstan.Error{Class: capstan.ErrRefused, Op: "skip set", Object: string(id), Err: errors.New("it holds something"), Safe: "nothing was removed"}
+		}
+		return t.removeSetRow(no)
+	})
+}
+
+// SetStatus records what became of a set. complete and partial are refused
+// while an archive of the set is not committed: success is derived from what is
+// durable.
+func (c *Catalog) SetStatus(ctx context.Context, id capstan.SetID, status capstan.RunStatus, n capstan.Counts) error {
+	return c.write(ctx, "record the status of set "+string(id), func(t *tx) error {
+		no, err := t.setNo(id)
+		if err != nil {
+			return err
+		}
+		var finished int64
+		if status != capstan.RunRunning {
+			finished = unix(c.now())
+		}
+		if finishedStatus(status) {
+			open, err := t.one(sqlAllUncommitted, with(no), new(int64))
+			if err != nil {
+				return err
+			}
+			if open {
+				return fmt.Errorf("set %s cannot be %s: an archive of it is not committed", id, status)
+			}
+		}
+		_, err = t.exec(sqlFinishSet, string(status), finished, n.Entries, n.Stored, n.Changed, n.Unchanged,
+			n.Excluded, n.Vanished, n.Failed, n.Deleted, int64(n.BytesIn), int64(n.BytesOut), no)
+		return err
+	})
+}
+
+// finishedStatus reports whether a set of this status has all its archives
+// committed and gets no further ones.
+func finishedStatus(status capstan.RunStatus) bool {
+	return status == capstan.RunComplete || status == capstan.RunPartial
+}
+
+// ForgetSet marks every copy of a set as forgotten, so that it is no longer
+// chosen as the latest and its volumes may be reused. Nothing is erased; DeleteSet
+// takes the set out of the catalog.
+func (c *Catalog) ForgetSet(ctx context.Context, id capstan.SetID, now time.Time) error {
+	return c.write(ctx, "forget set "+string(id), func(t *tx) error {
+		no, err := t.setNo(id)
+		if err != nil {
+			return err
+		}
+		if _, err := t.exec(sqlForgetCopies, unix(now), no); err != nil {
+			return err
+		}
+		_, err = t.exec(sqlForgetSet, unix(now), no)
+		return err
+	})
+}
+
+// setNo gives the internal number of a set that is there for all.
+func (t *tx) setNo(id capstan.SetID) (int64, error) {
+	var no, phase int64
+	found, err := t.one(sqlSetAnyPhase, with(string(id)), &no, &phase)
+	if err == nil && (!found || phase != phaseThere) {
+		err = unknownSet(id)
+	}
+	return no, err
+}
+
+func unknownSet(id capstan.SetID) error {
+	return &capstan.Error{
+		Class: capstan.ErrNotFound, Op: "set", Object: string(id), Err: errors.New("the catalog does not know it"),
+		Next: "see: capstan sets",
+	}
+}
+
+// setRow is a set with what only the catalog knows of it.
+type setRow struct {
+	no        int64
+	forgotten time.Time
+	set       capstan.Set
+}
+
+func scanSet(rows *sql.Rows) (r setRow, err error) {
+	var sources string
+	var started, finished, forgotten int64
+	s, n := &r.set, &r.set.Counts
+	err = rows.Scan(&r.no, &s.ID, &s.Job, &s.Status, &started, &finished, &s.Codec, &s.Host, &sources, &forgotten,
+		&n.Entries, &n.Stored, &n.Changed, &n.Unchanged, &n.Excluded, &n.Vanished, &n.Failed, &n.Deleted, &n.BytesIn, &n.BytesOut)
+	if err != nil {
+		return r, err
+	}
+	s.Started, s.Finished, r.forgotten = fromUnix(started), fromUnix(finished), fromUnix(forgotten)
+	s.Sources, err = decodeList(sources)
+	return r, err
+}
+
+func readSets(ctx context.Context, from queries, query string, args ...any) ([]setRow, error) {
+	var sets []setRow
+	err := each(ctx, from, query, args, func(rows *sql.Rows) error {
+		row, err := scanSet(rows)
+		sets = append(sets, row)
+		return err
+	})
+	return sets, err
+}
+
+// findSet gives the row of a set, or capstan.ErrNotFound.
+func (c *Catalog) findSet(ctx context.Context, id capstan.SetID) (setRow, error) {
+	sets, err := readSets(ctx, c.reads, sqlSet, string(id))
+	if err != nil {
+		return setRow{}, err
+	}
+	if len(sets) == 0 {
+		return setRow{}, unknownSet(id)
+	}
+	return sets[0], nil
+}

@@ -1,0 +1,95 @@
+package catalog
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"capstan"
+)
+
+// quickCheckPages bounds the file whose every page is looked at when it is
+// opened (64 MiB, some tenths of a second); of a larger one, all tables but
+// those that grow with the entries.
+const quickCheckPages = 16 << 10
+
+// smallTables are those that do not grow with the number of entries.
+func smallTables() []string {
+	return []string{"jobs", "volumes", "months", "sets", "runs", "archives", "copies", "origins", "sums", "audit"}
+}
+
+// quickCheck looks for damage in a file that is about to be used.
+func quickCheck(ctx context.Context, db *sql.DB) error {
+	var pages int64
+	if err := db.QueryRowContext(ctx, "PRAGMA page_count").Scan(&pages); err != nil {
+		return err
+	}
+	if pages <= quickCheckPages {
+		return checkPragma(ctx, db, "PRAGMA quick_check(1)")
+	}
+	for _, table := range smallTables() {
+		if err := checkPragma(ctx, db, "PRAGMA quick_check("+table+")"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkPragma runs one of SQLite's checks, which answers "ok" or one row for
+// each problem.
+func checkPragma(ctx context.Context, db *sql.DB, check string) error {
+	problems, err := pragmaProblems(ctx, db, check)
+	if err != nil || len(problems) == 0 {
+		return err
+	}
+	return errDamage(problems[0])
+}
+
+func pragmaProblems(ctx context.Context, db *sql.DB, check string) (problems []string, err error) {
+	rows, err := db.QueryContext(ctx, check)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var line string
+		if err := rows.Scan(&line); err != nil {
+			return nil, err
+		}
+		if line != "ok" {
+			problems = append(problems, line)
+		}
+	}
+	return problems, rows.Err()
+}
+
+// errDamage is the damage that SQLite's checks found, in their words.
+type errDamage string
+
+func (e errDamage) Error() string { return string(e) }
+
+func (c *Catalog) damaged(err error) error {
+	return &capstan.Error{
+		Class: capstan.ErrDamaged, Op: "open catalog", Object: c.path, Err: err,
+		Safe: "the file was not touched, and every volume tells its own content", Next: nextRebuild,
+	}
+}
+
+// sqliteProblems runs the full check of the file, its keys included.
+func (c *Catalog) sqliteProblems(ctx context.Context) ([]string, error) {
+	problems, err := pragmaProblems(ctx, c.reads.db, "PRAGMA integrity_check(50)")
+	if err != nil {
+		return nil, err
+	}
+	err = each(ctx, c.reads, "PRAGMA foreign_key_check", nil, func(rows *sql.Rows) error {
+		var table, parent string
+		var row, key any
+		if err := rows.Scan(&table, &row, &parent, &key); err != nil {
+			return err
+		}
+		problems = append(problems, fmt.Sprintf("a row of %s refers to a row of %s that is not there", table, parent))
+		return nil
+	})
+	return problems, err
+}

@@ -1,0 +1,109 @@
+package catalog
+
+// The statements here and in statements_entries.go run on SQLite, PostgreSQL
+// and openGauss alike: SELECT, INSERT, UPDATE, DELETE of SQL-92 with row values,
+// parameters as question marks; no upsert, no RETURNING, no function that only
+// one of them has. New numbers are max+1 within a write transaction.
+
+// Jobs.
+const (
+	sqlUpdateJob = `UPDATE jobs SET name = ?, sources = ?, volumes = ?, changed = ? WHERE id = ?`
+	sqlInsertJob = `INSERT INTO jobs (name, sources, volumes, changed, id) VALUES (?, ?, ?, ?, ?)`
+	sqlEnsureJob = `INSERT INTO jobs (id, name, sources, volumes, changed)
+		SELECT ?, '', ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE id = ?)`
+	sqlSameJob = `SELECT 1 FROM jobs WHERE id = ? AND name = ? AND sources = ? AND volumes = ?`
+	sqlJobs    = `SELECT id, name, sources, volumes FROM jobs ORDER BY id`
+)
+
+// Volumes.
+const (
+	volumeColumns    = `id, kind, location, created`
+	sqlUpdateVolume  = `UPDATE volumes SET kind = ?, location = ?, created = ?, seen = ? WHERE id = ?`
+	sqlInsertVolume  = `INSERT INTO volumes (kind, location, created, seen, id) VALUES (?, ?, ?, ?, ?)`
+	sqlVolumes       = `SELECT ` + volumeColumns + ` FROM volumes ORDER BY created, id`
+	sqlVolume        = `SELECT ` + volumeColumns + ` FROM volumes WHERE id = ?`
+	sqlVolumesAt     = `SELECT ` + volumeColumns + ` FROM volumes WHERE location = ? ORDER BY seen DESC, id`
+	sqlInsertSums    = `INSERT INTO sums (no, volume, set_id, hash, at_time) SELECT coalesce(max(no), 0) + 1, ?, ?, ?, ? FROM sums`
+	sqlLastSums      = `SELECT set_id, hash FROM sums WHERE volume = ? AND set_id <> ? ORDER BY no DESC LIMIT 1`
+	sqlAllSums       = `SELECT volume, set_id, hash, at_time FROM sums ORDER BY no`
+	sqlInsertAudit   = `INSERT INTO audit (no, at_time, action, object, detail) SELECT coalesce(max(no), 0) + 1, ?, ?, ?, ? FROM audit`
+	sqlAudit         = `SELECT no, at_time, action, object, detail FROM audit WHERE no > ? ORDER BY no LIMIT ?`
+	sqlVolumeLastSet = `SELECT 1 FROM sums WHERE volume = ? AND set_id = ? AND hash = ?
+		AND no = (SELECT max(no) FROM sums WHERE volume = ?)`
+)
+
+// Sets. What is being imported or deleted (phase <> 0) is not there for people.
+const (
+	setColumns = `no, id, job, status, started, finished, codec, host, sources, forgotten,
+		entries, stored, changed, unchanged, excluded, vanished, failed, deleted, bytes_in, bytes_out`
+	sqlTakeNumber   = `UPDATE months SET last = last + 1 WHERE month = ?`
+	sqlFirstNumber  = `INSERT INTO months (month, last) VALUES (?, 1)`
+	sqlLastNumber   = `SELECT last FROM months WHERE month = ?`
+	sqlNumberTaken  = `UPDATE months SET last = ? WHERE month = ? AND last < ?`
+	sqlMonthKnown   = `INSERT INTO months (month, last) SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM months WHERE month = ?)`
+	sqlNextSetNo    = `SELECT coalesce(max(no), 0) + 1 FROM sets`
+	sqlInsertSet    = `INSERT INTO sets (month, number, phase, ` + setColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	sqlSet          = `SELECT ` + setColumns + ` FROM sets WHERE id = ? AND phase = 0`
+	sqlSetAnyPhase  = `SELECT no, phase FROM sets WHERE id = ?`
+	sqlSets         = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 ORDER BY month DESC, number DESC`
+	sqlSetsOfJob    = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 AND job = ? ORDER BY month DESC, number DESC`
+	sqlOpenSets     = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 AND job = ? AND status IN ('running', 'interrupted') ORDER BY month DESC, number DESC`
+	sqlLatest       = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 AND forgotten = 0 AND status IN ('complete', 'partial') ORDER BY month DESC, number DESC LIMIT 1`
+	sqlLatestOfJob  = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 AND forgotten = 0 AND status IN ('complete', 'partial') AND job = ? ORDER BY month DESC, number DESC LIMIT 1`
+	sqlFinishSet    = `UPDATE sets SET status = ?, finished = ?, entries = ?, stored = ?, changed = ?, unchanged = ?, excluded = ?, vanished = ?, failed = ?, deleted = ?, bytes_in = ?, bytes_out = ? WHERE no = ?`
+	sqlSetPhase     = `UPDATE sets SET phase = ? WHERE no = ?`
+	sqlSetsInPhase  = `SELECT no FROM sets WHERE phase = ? ORDER BY no`
+	sqlForgetSet    = `UPDATE sets SET forgotten = ? WHERE no = ?`
+	sqlForgetCopies = `UPDATE copies SET state = 'forgotten', changed = ?, problem = '' WHERE set_no = ? AND state <> 'forgotten'`
+	sqlDeleteSet    = `DELETE FROM sets WHERE no = ?`
+	sqlSetIsEmpty   = `SELECT 1 FROM sets WHERE no = ?
+		AND NOT EXISTS (SELECT 1 FROM archives WHERE set_no = no)
+		AND NOT EXISTS (SELECT 1 FROM entries WHERE set_no = no)`
+)
+
+// Runs.
+const (
+	runColumns        = `id, set_id, job, kind, pid, status, started, finished, beat, cancel, progress, counts, summary`
+	sqlNextRun        = `SELECT coalesce(max(id), 0) + 1 FROM runs`
+	sqlInsertRun      = `INSERT INTO runs (` + runColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, 0, NULL, '{}', NULL)`
+	sqlFinishRun      = `UPDATE runs SET status = ?, finished = ?, counts = ?, summary = ? WHERE id = ?`
+	sqlHeartbeat      = `UPDATE runs SET beat = ?, progress = ? WHERE id = ?`
+	sqlRequestCancel  = `UPDATE runs SET cancel = 1 WHERE id = ? AND status = 'running'`
+	sqlCancelled      = `SELECT cancel FROM runs WHERE id = ?`
+	sqlRun            = `SELECT ` + runColumns + ` FROM runs WHERE id = ?`
+	sqlRuns           = `SELECT ` + runColumns + ` FROM runs WHERE id < ? ORDER BY id DESC LIMIT ?`
+	sqlRunsOfJob      = `SELECT ` + runColumns + ` FROM runs WHERE job = ? AND id < ? ORDER BY id DESC LIMIT ?`
+	sqlRunsOfSet      = `SELECT ` + runColumns + ` FROM runs WHERE set_id = ? AND id < ? ORDER BY id DESC LIMIT ?`
+	sqlInterruptRuns  = `UPDATE runs SET status = 'interrupted', finished = ? WHERE job = ? AND kind = ? AND status = 'running'`
+	sqlRunningOfJob   = `SELECT count(*) FROM runs WHERE job = ? AND status = 'running'`
+	sqlUnfinishedRuns = `SELECT ` + runColumns + ` FROM runs WHERE status = 'running' AND id < ? ORDER BY id DESC LIMIT ?`
+)
+
+// Archives and copies.
+const (
+	archiveColumns     = `number, name, codec, entries, tar_size, size, hash`
+	sqlNextArchive     = `SELECT coalesce(max(number), 0) + 1 FROM archives WHERE set_no = ?`
+	sqlInsertArchive   = `INSERT INTO archives (set_no, committed, held, ` + archiveColumns + `) VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?, ?)`
+	sqlCommitArchive   = `UPDATE archives SET committed = 1, entries = ?, tar_size = ?, size = ?, hash = ? WHERE set_no = ? AND number = ? AND committed = 0`
+	sqlCommitArchives  = `UPDATE archives SET committed = 1 WHERE set_no = ?`
+	sqlArchive         = `SELECT ` + archiveColumns + ` FROM archives WHERE set_no = ? AND number = ? AND committed = 1`
+	sqlArchives        = `SELECT ` + archiveColumns + ` FROM archives WHERE set_no = ? AND committed = 1 ORDER BY number`
+	sqlAddHeld         = `UPDATE archives SET held = held + ? WHERE set_no = ? AND number = ?`
+	sqlUncommitted     = `SELECT number FROM archives WHERE set_no = ? AND committed = 0 ORDER BY number`
+	sqlArchiveTotals   = `SELECT a.set_no, count(*), CAST(sum(a.size) AS BIGINT) FROM archives a WHERE a.committed = 1 GROUP BY a.set_no`
+	sqlArchiveBytes    = `SELECT CAST(coalesce(sum(size), 0) AS BIGINT) FROM archives WHERE set_no = ? AND committed = 1`
+	sqlDeleteArchive   = `DELETE FROM archives WHERE set_no = ? AND number = ?`
+	sqlDeleteArchives  = `DELETE FROM archives WHERE set_no = ?`
+	copyColumns        = `number, volume, state, changed, verified, problem`
+	sqlUpdateCopy      = `UPDATE copies SET state = ?, changed = ?, problem = ? WHERE set_no = ? AND number = ? AND volume = ?`
+	sqlInsertCopy      = `INSERT INTO copies (state, changed, problem, set_no, number, volume, verified) VALUES (?, ?, ?, ?, ?, ?, 0)`
+	sqlCopyVerified    = `UPDATE copies SET verified = ? WHERE set_no = ? AND number = ? AND volume = ?`
+	sqlCopyKnown       = `SELECT 1 FROM copies WHERE set_no = ? AND number = ? AND volume = ?`
+	sqlCopies          = `SELECT ` + copyColumns + ` FROM copies WHERE set_no = ? ORDER BY number, volume`
+	sqlCopyTotals      = `SELECT set_no, volume, state, count(*) FROM copies GROUP BY set_no, volume, state ORDER BY set_no, volume, state`
+	sqlDeleteCopies    = `DELETE FROM copies WHERE set_no = ?`
+	sqlDeleteCopiesOf  = `DELETE FROM copies WHERE set_no = ? AND number = ?`
+	sqlAllUncommitted  = `SELECT 1 FROM archives WHERE set_no = ? AND committed = 0 LIMIT 1`
+	sqlArchiveKnown    = `SELECT committed, name, size, hash FROM archives WHERE set_no = ? AND number = ?`
+	sqlCopiesAtArchive = `SELECT ` + copyColumns + ` FROM copies WHERE set_no = ? AND number = ? ORDER BY volume`
+)

@@ -1,0 +1,215 @@
+package catalog
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"capstan"
+)
+
+// writer is the one connection that writes. Whoever holds the turn uses it.
+type writer struct {
+	db      *sql.DB
+	turn    chan struct{} // holds one token while nobody writes
+	conn    *sql.Conn     // nil until the first write, and after one that broke it
+	stmts   map[string]*sql.Stmt
+	raw     map[string]driver.Stmt // of the hot path, prepared on the driver's own connection
+	closing sync.Once
+}
+
+func newWriter(db *sql.DB) *writer {
+	w := &writer{db: db, turn: make(chan struct{}, 1)}
+	w.turn <- struct{}{}
+	return w
+}
+
+// close waits for the write that is under way.
+func (w *writer) close() (err error) {
+	w.closing.Do(func() {
+		<-w.turn // never given back: later writes wait for their context
+		err = errors.Join(w.release(), w.db.Close())
+	})
+	return err
+}
+
+// release closes the connection and all that was prepared on it.
+func (w *writer) release() error {
+	if w.conn == nil {
+		return nil
+	}
+	var errs []error
+	for _, stmt := range w.stmts {
+		errs = append(errs, stmt.Close())
+	}
+	errs = append(errs, w.conn.Raw(func(any) error {
+		for _, stmt := range w.raw {
+			errs = append(errs, stmt.Close())
+		}
+		return nil
+	}))
+	errs = append(errs, w.conn.Close())
+	w.conn, w.stmts, w.raw = nil, nil, nil
+	return errors.Join(errs...)
+}
+
+// tx is one write transaction. It is used by the goroutine that runs it.
+type tx struct {
+	ctx context.Context //nolint:containedctx // scoped to the transaction
+	w   *writer
+}
+
+// write runs fn in one transaction: all of it, or nothing. It waits for its turn
+// among the goroutines of this process and then for other processes.
+func (c *Catalog) write(ctx context.Context, op string, fn func(*tx) error) error {
+	return c.failed(ctx, op, c.transact(ctx, fn))
+}
+
+func (c *Catalog) transact(ctx context.Context, fn func(*tx) error) error {
+	if c.readOnly {
+		return c.refuseWrite()
+	}
+	if err := c.takeTurn(ctx); err != nil {
+		return err
+	}
+	w := c.writer
+	defer func() { w.turn <- struct{}{} }()
+	if err := w.connect(ctx); err != nil {
+		return err
+	}
+	if err := c.begin(ctx); err != nil {
+		return err
+	}
+	// The outcome of COMMIT and ROLLBACK must be known, so they are not interrupted.
+	finish := context.WithoutCancel(ctx)
+	err := fn(&tx{ctx: ctx, w: w})
+	if err == nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if err == nil {
+		if _, err = w.conn.ExecContext(finish, "COMMIT"); err == nil {
+			return nil
+		}
+	}
+	if _, rollback := w.conn.ExecContext(finish, "ROLLBACK"); rollback != nil {
+		// SQLite rolled back by itself (a full disk), or the connection is broken:
+		// a new one starts clean, and closing this one undoes whatever is left.
+		_ = w.release()
+	}
+	return err
+}
+
+func (c *Catalog) takeTurn(ctx context.Context) error {
+	select {
+	case <-c.writer.turn:
+		return nil
+	default:
+	}
+	defer c.wait("catalog")()
+	select {
+	case <-c.writer.turn:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (w *writer) connect(ctx context.Context) error {
+	if w.conn != nil {
+		return nil
+	}
+	conn, err := w.db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	w.conn, w.stmts, w.raw = conn, map[string]*sql.Stmt{}, map[string]driver.Stmt{}
+	return nil
+}
+
+// begin starts the transaction, waiting for the writers of other processes. Each
+// try waits for busyTimeout by itself.
+func (c *Catalog) begin(ctx context.Context) error {
+	_, err := c.writer.conn.ExecContext(ctx, beginWrite)
+	if !isBusy(err) {
+		return err
+	}
+	defer c.wait("catalog")()
+	for since := time.Now(); time.Since(since) < c.patience; {
+		if _, err = c.writer.conn.ExecContext(ctx, beginWrite); !isBusy(err) {
+			return err
+		}
+	}
+	return &capstan.Error{
+		Op: "write to catalog", Object: c.path,
+		Err:  fmt.Errorf("another process has kept it for %s: %w", c.patience, err),
+		Safe: "nothing of this step was recorded", Next: "see which capstan processes run",
+	}
+}
+
+// exec runs a statement that gives no rows, and tells how many it touched.
+func (t *tx) exec(query string, args ...any) (int64, error) {
+	stmt, err := t.prepared(query)
+	if err != nil {
+		return 0, err
+	}
+	result, err := stmt.ExecContext(t.ctx, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+func (t *tx) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	stmt, err := t.prepared(query)
+	if err != nil {
+		return nil, err
+	}
+	return stmt.QueryContext(ctx, args...)
+}
+
+func (t *tx) prepared(query string) (*sql.Stmt, error) {
+	if stmt, ok := t.w.stmts[query]; ok {
+		return stmt, nil
+	}
+	stmt, err := t.w.conn.PrepareContext(context.WithoutCancel(t.ctx), query)
+	if err != nil {
+		return nil, err
+	}
+	t.w.stmts[query] = stmt
+	return stmt, nil
+}
+
+// one reads the first row of a query within the transaction.
+func (t *tx) one(query string, args []any, dest ...any) (bool, error) {
+	return one(t.ctx, t, query, args, dest...)
+}
+
+// bulk runs a statement on the driver's connection, past database/sql, whose
+// handling of a thousand arguments costs as much as the insert itself. It is not
+// interrupted: the caller looks at the context between two calls.
+func (t *tx) bulk(query string, args []driver.NamedValue) error {
+	return t.w.conn.Raw(func(dc any) error {
+		stmt, ok := t.w.raw[query]
+		if !ok {
+			conn, ok := dc.(driver.ConnPrepareContext)
+			if !ok {
+				return fmt.Errorf("driver connection %T cannot prepare", dc)
+			}
+			var err error
+			if stmt, err = conn.PrepareContext(context.Background(), query); err != nil {
+				return err
+			}
+			t.w.raw[query] = stmt
+		}
+		exec, ok := stmt.(driver.StmtExecContext)
+		if !ok {
+			return fmt.Errorf("driver statement %T cannot execute", stmt)
+		}
+		_, err := exec.ExecContext(context.Background(), args)
+		return err
+	})
+}

@@ -1,0 +1,190 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"capstan"
+	"capstan/internal/daemon"
+	"capstan/internal/output"
+	"capstan/internal/progress"
+)
+
+// Streams are the standard streams of the process. Stdin is never read.
+type Streams struct{ Out, Err io.Writer }
+
+// timeLayout is how times are shown to people, in their zone.
+const timeLayout = "2006-01-02 15:04:05"
+
+// Run executes one command line (without the program's name) and gives the
+// process's exit code. Cancelling ctx interrupts the command; the cause decides
+// the exit code.
+func Run(ctx context.Context, args []string, streams Streams) int {
+	defer output.KeepRunning()()
+	a := &app{streams: streams}
+	root := a.rootCommand()
+	root.SetArgs(args)
+	root.SetOut(streams.Out)
+	root.SetErr(streams.Err)
+	err := root.ExecuteContext(ctx)
+	if err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = errors.Join(context.Cause(ctx), err)
+	}
+	if a.printer == nil {
+		// The command line itself was wrong, or help was printed.
+		if err != nil {
+			if printer, openErr := output.NewPrinter(output.Options{Stdout: streams.Out, Stderr: streams.Err}); openErr == nil {
+				a.printer = printer
+			}
+		}
+	}
+	if a.printer != nil {
+		if err != nil {
+			a.printer.Error("%s", message(err))
+		}
+		_ = a.printer.Close() // its errors are for nobody's exit code
+	}
+	return exitCode(err)
+}
+
+// message is the text of an error for people: the most telling part alone where
+// an interruption made everything else fail.
+func message(err error) string {
+	var told *capstan.Error
+	if errors.Is(err, capstan.ErrInterrupted) && errors.As(err, &told) && errors.Is(told.Class, capstan.ErrInterrupted) {
+		return told.Error()
+	}
+	return err.Error()
+}
+
+// globals are the flags of every command.
+type globals struct {
+	home, catalog, memory, logFile   string
+	json, quiet, verbose, noProgress bool
+	job                              string // of commands that look sets up
+}
+
+// app is one call of the program.
+type app struct {
+	streams Streams
+	flags   globals
+	printer *output.Printer
+	out     *output.Results // of the command that runs
+	summary func() error    // printed when the command's work is done and its locks are free
+}
+
+// with opens the home, runs do, and closes everything again; only then the
+// summary is printed, so that an unread stdout holds nothing but itself.
+func (a *app) with(ctx context.Context, do func(context.Context, *daemon.Daemon) error) error {
+	var memory capstan.Bytes
+	if a.flags.memory != "" {
+		var err error
+		if memory, err = capstan.ParseBytes(a.flags.memory); err != nil || memory < 8*capstan.MiB {
+			return usage("--memory %s: give at least 8MiB, such as 128MiB", a.flags.memory)
+		}
+	}
+	if err := a.open(ctx); err != nil {
+		return err
+	}
+	d, err := daemon.Open(ctx, daemon.Options{Home: a.flags.home, Catalog: a.flags.catalog, Memory: memory, Say: a.printer.Info})
+	if err != nil {
+		return err
+	}
+	err = errors.Join(do(ctx, d), d.Close())
+	if flushErr := a.out.Flush(); flushErr != nil {
+		err = errors.Join(err, flushErr)
+	}
+	if a.summary != nil {
+		// What was interrupted still has an outcome to tell.
+		if printErr := a.summary(); printErr != nil && err == nil {
+			a.printer.Warn("the summary could not be printed (it is kept in the catalog): %v", printErr)
+		}
+	}
+	return err
+}
+
+// open makes the printer, once the flags are known.
+func (a *app) open(ctx context.Context) error {
+	printer, err := output.NewPrinter(output.Options{
+		Stdout: a.streams.Out, Stderr: a.streams.Err, JSON: a.flags.json, Quiet: a.flags.quiet,
+		Verbose: a.flags.verbose, NoProgress: a.flags.noProgress, LogFile: a.flags.logFile,
+	})
+	if err != nil {
+		return err
+	}
+	a.printer, a.out = printer, printer.Results(ctx)
+	return nil
+}
+
+// live runs work with its progress shown, and its events printed with --json.
+func (a *app) live(ctx context.Context, d *daemon.Daemon, work func(context.Context) error) error {
+	defer a.printer.Start(func() output.View { return view(d.Tracker.Snapshot()) })()
+	events := d.Tracker.Subscribe(256)
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		for {
+			event, err := events.Next(context.WithoutCancel(ctx))
+			if err != nil {
+				return
+			}
+			a.printer.Event(event)
+			a.printer.Detail("%s %s %s%s %.3fs", event.Stage, event.Type, event.Archive, event.Object, event.Seconds)
+		}
+	}()
+	err := work(ctx)
+	events.Close()
+	<-told
+	return err
+}
+
+// view maps the progress of a run to what is painted.
+func view(s progress.Snapshot) output.View {
+	v := output.View{
+		Elapsed: s.Elapsed, Entries: s.Entries, EntriesTotal: s.EntriesTotal, BytesIn: s.BytesIn, BytesTotal: s.BytesTotal,
+		BytesOut: s.BytesOut, Rate: s.Rate, Ratio: s.Ratio, Left: s.Left,
+	}
+	for _, stage := range s.Stages {
+		v.Stages = append(v.Stages, output.StageView{
+			Name: stage.Name, Active: stage.Active > 0, Waiting: string(stage.Waiting), Detail: stage.Detail,
+			For: stage.For, Idle: stage.Idle, Object: stage.Object,
+		})
+	}
+	return v
+}
+
+// finish prints the outcome of a command after its work is done. A stdout that
+// nobody reads may hold it: the work's context is left out of it.
+func (a *app) finish(ctx context.Context, text string, object any) {
+	a.summary = func() error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), summaryPatience)
+		defer cancel()
+		return a.printer.Summary(ctx, text, object)
+	}
+}
+
+// summaryPatience is how long a pipe may take to accept the summary.
+const summaryPatience = 24 * time.Hour
+
+// line prints one line of results; its error says that nobody takes them.
+func (a *app) line(text string) error { return a.out.Line(text) }
+
+// object prints one result as a line of JSON.
+func (a *app) object(v any) error { return a.out.Object(v) }
+
+// say tells people something that is not a result.
+func (a *app) say(format string, args ...any) { a.printer.Info(format, args...) }
+
+// usageArgs makes a wrong number of arguments wrong usage (exit 2).
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return &capstan.Error{Class: capstan.ErrUsage, Op: cmd.CommandPath(), Err: err, Next: "see: " + cmd.CommandPath() + " --help"}
+		}
+		return nil
+	}
+}

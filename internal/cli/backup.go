@@ -1,0 +1,141 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"capstan"
+	"capstan/internal/codec"
+	"capstan/internal/daemon"
+	"capstan/internal/pipeline"
+)
+
+// backupFlags are the flags of backup as typed.
+type backupFlags struct {
+	to            []string
+	compress      string
+	level         int
+	archiveSize   string
+	excludes      []string
+	excludeFiles  []string
+	oneFileSystem bool
+	cacheDirs     bool
+	timeout       time.Duration
+}
+
+func (a *app) backupCommand() *cobra.Command {
+	var flags backupFlags
+	cmd := &cobra.Command{
+		Use:   "backup SOURCE... --to VOLUME",
+		Short: "Back up file trees into a new set on a volume",
+		Long: `Back up one or more file trees into a set of archives on a volume.
+
+A second call with the same sources and volume belongs to the same job: if the
+earlier run was interrupted, it is resumed. While the job is running, a second
+call exits 11. Entries that cannot be read are named; the set is then partial
+and the exit code 3.`,
+		Example: `  capstan backup /srv/data --to /mnt/disk
+  capstan backup ~/photos ~/mail --to /mnt/disk --exclude '*.tmp' --exclude /spam
+  capstan backup / --to /mnt/disk --one-file-system --compress gzip --json`,
+		Args: usageArgs(cobra.MinimumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.backup(cmd.Context(), args, flags)
+		},
+	}
+	f := cmd.Flags()
+	f.StringArrayVar(&flags.to, "to", nil, "volume to write to: a directory")
+	f.StringVar(&flags.compress, "compress", "zstd", "zstd, gzip or none")
+	f.IntVar(&flags.level, "level", 1, "compression level: zstd 1 to 19, gzip 1 to 9")
+	f.StringVar(&flags.archiveSize, "archive-size", "4GiB", "cut archives when this much was packed, before compression")
+	f.StringArrayVar(&flags.excludes, "exclude", nil, "leave out what matches this gitignore pattern (repeatable)")
+	f.StringArrayVar(&flags.excludeFiles, "exclude-from", nil, "read exclude patterns from a file (repeatable)")
+	f.BoolVar(&flags.oneFileSystem, "one-file-system", false, "do not cross into other filesystems")
+	f.BoolVar(&flags.cacheDirs, "exclude-caches", false, "leave out directories that hold a CACHEDIR.TAG")
+	f.DurationVar(&flags.timeout, "timeout", 0, "interrupt the run after this long; the next call resumes it")
+	return cmd
+}
+
+func (a *app) backup(ctx context.Context, args []string, flags backupFlags) error {
+	if len(flags.to) != 1 {
+		return usage("backup takes one --to VOLUME, got %d", len(flags.to))
+	}
+	compression, err := capstan.ParseCodec(flags.compress)
+	if err != nil {
+		return usage("--compress: %v", err)
+	}
+	level, err := codec.CheckLevel(compression, flags.level)
+	if err != nil {
+		return usage("--level: %v", err)
+	}
+	size, err := capstan.ParseBytes(flags.archiveSize)
+	if err != nil || size < capstan.MiB {
+		return usage("--archive-size %s: give at least 1MiB, such as 4GiB", flags.archiveSize)
+	}
+	excludes, err := readExcludes(flags)
+	if err != nil {
+		return err
+	}
+	if flags.timeout > 0 {
+		timeout := &capstan.Error{
+			Class: capstan.ErrInterrupted, Op: "backup", Err: fmt.Errorf("--timeout %s is over", flags.timeout),
+			Safe: "sealed archives are kept", Next: "the next call resumes",
+		}
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, flags.timeout, timeout)
+		defer cancel()
+	}
+	return a.with(ctx, func(ctx context.Context, d *daemon.Daemon) error {
+		volume, err := d.Volume(ctx, flags.to[0])
+		if err != nil {
+			return err
+		}
+		sources, err := d.Sources(args, volume, daemon.SourceOptions{
+			Excludes: excludes, OneFileSystem: flags.oneFileSystem, IgnoreCacheDirs: flags.cacheDirs,
+		})
+		if err != nil {
+			return errors.Join(err, volume.Close())
+		}
+		var summary pipeline.Summary
+		err = a.live(ctx, d, func(ctx context.Context) error {
+			var err error
+			summary, err = d.Engine.Backup(ctx, pipeline.Backup{
+				Job: daemon.AdHocJob(sources, volume), Sources: sources, Volume: volume,
+				Codec: compression, Level: level, ArchiveSize: size,
+			})
+			return err
+		})
+		err = errors.Join(err, volume.Close())
+		if summary.Set != "" {
+			a.backupSummary(ctx, summary)
+		}
+		return err
+	})
+}
+
+// readExcludes joins the patterns of --exclude and of the files of --exclude-from.
+func readExcludes(flags backupFlags) ([]string, error) {
+	patterns := flags.excludes
+	for _, path := range flags.excludeFiles {
+		file, err := os.Open(path)
+		if err != nil {
+			return nil, usage("--exclude-from: %v", err)
+		}
+		lines := bufio.NewScanner(file)
+		for lines.Scan() {
+			if line := lines.Text(); strings.TrimSpace(line) != "" && !strings.HasPrefix(line, "#") {
+				patterns = append(patterns, line)
+			}
+		}
+		if err := errors.Join(lines.Err(), file.Close()); err != nil {
+			return nil, fmt.Errorf("--exclude-from %s: %w", path, err)
+		}
+	}
+	return patterns, nil
+}

@@ -1,0 +1,111 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"capstan"
+	"capstan/internal/catalog"
+	"capstan/internal/daemon"
+)
+
+func (a *app) catalogCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "catalog", Short: "Check, rebuild or export the catalog",
+		Example: "  capstan catalog check\n  capstan catalog rebuild /mnt/disk\n  capstan catalog export --entries > catalog.jsonl",
+		Args:    usageArgs(cobra.NoArgs),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(a.catalogCheckCommand(), a.catalogRebuildCommand(), a.catalogExportCommand())
+	return cmd
+}
+
+func (a *app) catalogCheckCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "check", Short: "Check the catalog's integrity",
+		Long:    "Check the catalog's file and that its records agree with each other. Problems are named; the exit code is then 3.",
+		Example: "  capstan catalog check",
+		Args:    usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.with(cmd.Context(), func(ctx context.Context, d *daemon.Daemon) error {
+				problems, err := d.Catalog.Check(ctx)
+				if err != nil {
+					return err
+				}
+				if a.flags.json {
+					err = a.object(struct {
+						Problems []string `json:"problems"`
+					}{problems})
+				}
+				for _, problem := range problems {
+					if !a.flags.json {
+						err = errors.Join(err, a.line(problem))
+					}
+				}
+				if len(problems) > 0 {
+					return errors.Join(err, &capstan.Error{
+						Class: capstan.ErrIncomplete, Op: "catalog", Object: d.Home.Catalog(), Err: fmt.Errorf("%d problems", len(problems)),
+						Safe: "the volumes tell their own content", Next: "capstan catalog rebuild VOLUME reads it from there",
+					})
+				}
+				a.say("the catalog is sound")
+				return err
+			})
+		},
+	}
+}
+
+func (a *app) catalogRebuildCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "rebuild VOLUME", Short: "Read a volume's sets into the catalog",
+		Long: `Read the manifests of all sets on a volume and record what the catalog lacks, so
+that sets made by another home, or before the catalog was lost, can be listed and
+restored. Each manifest is checked against its set's SHA256SUMS. What the catalog
+already holds is left as it is.`,
+		Example: "  capstan catalog rebuild /mnt/disk\n  capstan --home /tmp/fresh catalog rebuild /mnt/disk",
+		Args:    usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.with(cmd.Context(), func(ctx context.Context, d *daemon.Daemon) error {
+				volume, err := d.Existing(args[0])
+				if err != nil {
+					return err
+				}
+				var found []capstan.SetID
+				err = a.live(ctx, d, func(ctx context.Context) error {
+					var err error
+					found, err = d.Engine.Rebuild(ctx, volume)
+					return err
+				})
+				err = errors.Join(err, volume.Close())
+				for _, set := range found {
+					if a.flags.json {
+						err = errors.Join(err, a.object(map[string]any{"set": set}))
+					} else {
+						err = errors.Join(err, a.line(string(set)))
+					}
+				}
+				a.say("%d sets read into the catalog", len(found))
+				return err
+			})
+		},
+	}
+}
+
+func (a *app) catalogExportCommand() *cobra.Command {
+	var entries bool
+	cmd := &cobra.Command{
+		Use: "export", Short: "Write the catalog's records to stdout, one JSON object a line",
+		Example: "  capstan catalog export > catalog.jsonl\n  capstan catalog export --entries | gzip > all.jsonl.gz",
+		Args:    usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.with(cmd.Context(), func(ctx context.Context, d *daemon.Daemon) error {
+				return d.Catalog.Export(ctx, a.out, catalog.ExportOptions{Entries: entries})
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&entries, "entries", false, "every entry of every set too")
+	return cmd
+}

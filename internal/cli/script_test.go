@@ -1,0 +1,58 @@
+package cli_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"capstan/internal/cli"
+)
+
+// TestMain lets the test binary stand in for the program: scripts and tests
+// that start "capstan" run this binary, in a process of its own.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"capstan": func() {
+			ctx, stop := cli.Signals(context.Background())
+			code := cli.Run(ctx, os.Args[1:], cli.Streams{Out: os.Stdout, Err: os.Stderr})
+			stop()
+			os.Exit(code)
+		},
+	})
+}
+
+// TestScripts runs the command line as it is typed; see testdata/script.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("CAPSTAN_HOME", filepath.Join(env.WorkDir, "home"))
+			env.Setenv("HOME", env.WorkDir)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"code": code},
+	})
+}
+
+// code runs a command and checks its exit code: code 4 capstan …
+func code(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) < 2 {
+		ts.Fatalf("usage: code NUMBER COMMAND...")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	got := "0"
+	if err != nil {
+		got = err.Error()
+		if rest, ok := strings.CutPrefix(got, "exit status "); ok {
+			got = rest
+		}
+	}
+	if got != args[0] {
+		ts.Fatalf("%v: exit %s, want %s", args[1:], got, args[0])
+	}
+}

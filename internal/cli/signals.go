@@ -1,0 +1,41 @@
+package cli
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"capstan"
+)
+
+// Signals gives a context that the first interrupt or termination signal
+// cancels with capstan.ErrInterrupted as its cause. The second signal ends the
+// process with exit code 130. stop undoes it.
+func Signals(parent context.Context) (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	signals := make(chan os.Signal, 2)
+	done := make(chan struct{})
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		select {
+		case <-signals:
+		case <-done:
+			return
+		}
+		cancel(&capstan.Error{
+			Class: capstan.ErrInterrupted, Op: "interrupted by a signal",
+			Safe: "what is sealed is kept", Next: "the next call of the same backup resumes",
+		})
+		select {
+		case <-signals:
+			os.Exit(exitInterrupted)
+		case <-done:
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(done)
+		cancel(context.Canceled)
+	}
+}

@@ -1,0 +1,159 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"capstan"
+	"capstan/internal/output"
+	"capstan/internal/pipeline"
+	"capstan/internal/progress"
+)
+
+// table prints rows in columns under a heading; nothing if there are none.
+func (a *app) table(head []string, rows [][]string) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	var text strings.Builder
+	columns := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	for _, row := range append([][]string{head}, rows...) {
+		_, _ = fmt.Fprintln(columns, strings.Join(row, "\t")) // a Builder never fails
+	}
+	_ = columns.Flush()
+	for line := range strings.Lines(text.String()) {
+		if err := a.line(strings.TrimRight(line, " \n")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func seconds(s float64) string { return output.Duration(time.Duration(s * float64(time.Second))) }
+
+// backupSummary prints what became of a backup.
+func (a *app) backupSummary(ctx context.Context, s pipeline.Summary) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "set %s is %s: %s entries, %s in, %s out (%s) in %s archives, %s\n",
+		s.Set, s.Status, output.Count(s.Entries), s.BytesIn, s.BytesOut, ratio(s.BytesIn, s.BytesOut),
+		output.Count(int64(s.Archives)), seconds(s.Seconds))
+	for _, part := range []struct {
+		n    int64
+		what string
+	}{
+		{s.Changed, "changed while they were read"},
+		{s.Excluded, "were left out by a rule"},
+		{s.Vanished, "vanished before they were read"},
+		{s.Failed, "could not be read"},
+	} {
+		if part.n > 0 {
+			fmt.Fprintf(&b, "  %s %s\n", output.Count(part.n), part.what)
+		}
+	}
+	bottleneck(&b, s.Bound)
+	a.finish(ctx, b.String(), s)
+}
+
+func bottleneck(b *strings.Builder, bound string) {
+	if bound != "" {
+		fmt.Fprintf(b, "  %s\n", bound)
+	}
+}
+
+func ratio(in, out capstan.Bytes) string {
+	if in == 0 {
+		return "nothing to store"
+	}
+	return fmt.Sprintf("%.0f %%", float64(out)/float64(in)*100)
+}
+
+func (a *app) restoreSummary(ctx context.Context, s pipeline.RestoreSummary) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "restore of set %s into %s is %s: %s entries, %s in %s\n",
+		s.Set, s.Target, s.Status, output.Count(s.Entries), s.Bytes, seconds(s.Seconds))
+	if s.Failed > 0 {
+		fmt.Fprintf(&b, "  %s could not be restored\n", output.Count(s.Failed))
+	}
+	for _, note := range s.Notes {
+		fmt.Fprintf(&b, "  %s\n", note)
+	}
+	bottleneck(&b, progress.Bottleneck(s.Stages, time.Duration(s.Seconds*float64(time.Second))))
+	a.finish(ctx, b.String(), s)
+}
+
+func (a *app) verifySummary(ctx context.Context, s pipeline.VerifySummary) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s copies of %s sets looked at, %s read back (%s entries, %s) in %s: ",
+		output.Count(int64(s.Copies)), output.Count(int64(s.Sets)), output.Count(int64(s.Read)),
+		output.Count(s.Entries), s.Bytes, seconds(s.Seconds))
+	switch {
+	case s.Status == capstan.RunComplete:
+		b.WriteString("all is well\n")
+	case s.Failed > 0:
+		fmt.Fprintf(&b, "%s problems\n", output.Count(s.Failed))
+	default:
+		b.WriteString("not finished\n")
+	}
+	a.finish(ctx, b.String(), s)
+}
+
+func (a *app) planResult(p pipeline.RestorePlan) error {
+	if a.flags.json {
+		return a.object(p)
+	}
+	rows := make([][]string, 0, len(p.Archives))
+	for _, archive := range p.Archives {
+		rows = append(rows, []string{archive.Name, archive.Location, output.Count(archive.Entries), archive.Bytes.String()})
+	}
+	if err := a.table([]string{"ARCHIVE", "VOLUME", "ENTRIES", "CONTENT"}, rows); err != nil {
+		return err
+	}
+	return a.line(fmt.Sprintf("%s entries, %s, into %s", output.Count(p.Entries), p.Bytes, p.Target))
+}
+
+// showText prints a set for people.
+func (a *app) showText(d setDetail) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "set       %s\nstatus    %s\njob       %s\nhost      %s\n", d.Set, d.Status, d.Job, d.Host)
+	for _, source := range d.Sources {
+		fmt.Fprintf(&b, "source    %s\n", source)
+	}
+	fmt.Fprintf(&b, "started   %s\n", d.Started.Local().Format(timeLayout))
+	if !d.Finished.IsZero() {
+		fmt.Fprintf(&b, "finished  %s\n", d.Finished.Local().Format(timeLayout))
+	}
+	c := d.Counts
+	fmt.Fprintf(&b, "entries   %s: %s stored, %s changed, %s excluded, %s vanished, %s failed\n", output.Count(c.Entries),
+		output.Count(c.Stored), output.Count(c.Changed), output.Count(c.Excluded), output.Count(c.Vanished), output.Count(c.Failed))
+	fmt.Fprintf(&b, "size      %s in, %s out, %s\n", c.BytesIn, c.BytesOut, d.Codec)
+	for _, run := range d.Runs {
+		fmt.Fprintf(&b, "run       %d %s %s, %s\n", run.Run, run.Kind, run.Status, run.Started.Local().Format(timeLayout))
+	}
+	for _, archive := range d.Archives {
+		fmt.Fprintf(&b, "archive   %s  %s, %s entries\n", archive.Name, capstan.Bytes(archive.Size), output.Count(archive.Entries))
+		for _, c := range archive.Copies {
+			fmt.Fprintf(&b, "          %s on %s", c.State, c.Location)
+			if !c.Verified.IsZero() {
+				fmt.Fprintf(&b, ", read back %s", c.Verified.Local().Format(timeLayout))
+			}
+			if c.Problem != "" {
+				fmt.Fprintf(&b, ": %s", c.Problem)
+			}
+			b.WriteByte('\n')
+		}
+	}
+	for line := range strings.Lines(b.String()) {
+		if err := a.line(strings.TrimSuffix(line, "\n")); err != nil {
+			return err
+		}
+	}
+	for _, named := range d.Named {
+		if err := a.line(fmt.Sprintf("%-9s %s: %s", named.Outcome, named.Path, named.Reason)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

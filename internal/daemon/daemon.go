@@ -1,0 +1,132 @@
+// Package daemon constructs what a command or a server works with, in the
+// right order, and closes it in reverse: the home, the catalog, the signing
+// key, sources, volumes and the engine that joins them.
+//
+// Use: Open once per process, Close at the end. Nothing here is global.
+package daemon
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"capstan"
+	"capstan/internal/catalog"
+	"capstan/internal/config"
+	"capstan/internal/manifest"
+	"capstan/internal/pipeline"
+	"capstan/internal/progress"
+	"capstan/internal/volume/dir"
+)
+
+// Options say where the state is and how much may be used.
+type Options struct {
+	Home    string        // --home; empty: the default
+	Catalog string        // --catalog: path of a SQLite catalog; empty: in the home
+	Memory  capstan.Bytes // --memory; 0: the default
+	Say     func(format string, args ...any)
+}
+
+// Daemon owns what it opened.
+type Daemon struct {
+	Home    config.Home
+	Catalog *catalog.Catalog
+	Engine  *pipeline.Engine
+	Tracker *progress.Tracker
+	say     func(format string, args ...any)
+}
+
+// Open creates the home if need be, opens and migrates the catalog, and loads
+// or makes the signing key.
+func Open(ctx context.Context, options Options) (*Daemon, error) {
+	home, err := config.FindHome(options.Home)
+	if err != nil {
+		return nil, err
+	}
+	if err := home.Create(); err != nil {
+		return nil, err
+	}
+	tracker := progress.New(time.Now)
+	path := home.Catalog()
+	if options.Catalog != "" {
+		path = options.Catalog
+	}
+	records, err := catalog.Open(ctx, path, catalog.Options{})
+	if err != nil {
+		return nil, err
+	}
+	key, err := manifest.LoadOrCreateKey(home.Key())
+	if err != nil {
+		return nil, errors.Join(err, records.Close())
+	}
+	if options.Memory == 0 {
+		options.Memory = config.DefaultMemory()
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	d := &Daemon{Home: home, Catalog: records, Tracker: tracker, say: options.Say}
+	d.Engine = &pipeline.Engine{
+		Catalog: records, Tracker: tracker, Key: key, Host: host, Now: time.Now,
+		Open: d.reopen, Say: options.Say, Memory: options.Memory,
+	}
+	return d, nil
+}
+
+// Close closes the catalog.
+func (d *Daemon) Close() error { return d.Catalog.Close() }
+
+// Volume opens the volume that the user named, for writing: a directory, which
+// is made if the catalog does not know it and it is not there.
+func (d *Daemon) Volume(ctx context.Context, spec string) (capstan.Volume, error) {
+	if err := onlyFiles("volume", spec); err != nil {
+		return nil, err
+	}
+	path, err := absolute(spec)
+	if err != nil {
+		return nil, err
+	}
+	known, found, err := d.Catalog.VolumeByLocation(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	options := dir.Options{Create: !found, Catalog: d.Engine.Key.ID()}
+	if found {
+		options.Known = known.ID
+	}
+	return dir.Open(path, options)
+}
+
+// Existing opens a volume only to read what it holds; it creates nothing.
+func (d *Daemon) Existing(spec string) (capstan.Volume, error) {
+	if err := onlyFiles("volume", spec); err != nil {
+		return nil, err
+	}
+	path, err := absolute(spec)
+	if err != nil {
+		return nil, err
+	}
+	return dir.Open(path, dir.Options{Catalog: d.Engine.Key.ID()})
+}
+
+// reopen opens a volume that the catalog knows.
+func (d *Daemon) reopen(_ context.Context, info capstan.VolumeInfo) (capstan.Volume, error) {
+	return dir.Open(info.Location, dir.Options{Known: info.ID, Catalog: d.Engine.Key.ID()})
+}
+
+// AdHocJob is the key of the unnamed job of these sources and volume.
+func AdHocJob(sources []capstan.Source, volume capstan.Volume) capstan.JobKey {
+	specs := make([]string, len(sources))
+	for i, source := range sources {
+		specs[i] = source.Spec()
+	}
+	slices.Sort(specs)
+	sum := sha256.Sum256([]byte(strings.Join(specs, "\x00") + "\x00\x00" + volume.Info().Location))
+	return capstan.JobKey("adhoc-" + hex.EncodeToString(sum[:6]))
+}

@@ -1,0 +1,120 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"capstan"
+	"capstan/internal/source/files"
+)
+
+// SourceOptions say how file trees are read.
+type SourceOptions struct {
+	Excludes        []string // gitignore syntax
+	OneFileSystem   bool
+	IgnoreCacheDirs bool
+	Memory          capstan.Bytes
+	Hooks           files.Hooks
+}
+
+// Sources makes the sources that the user named. Two of the same base name are
+// numbered ("data", "data-2"). The volume and the home are left out where they lie
+// within a source: a backup that reads what it writes has no end.
+func (d *Daemon) Sources(specs []string, volume capstan.Volume, options SourceOptions) ([]capstan.Source, error) {
+	used := map[string]bool{}
+	var sources []capstan.Source
+	for _, spec := range specs {
+		if err := onlyFiles("source", spec); err != nil {
+			return nil, err
+		}
+		own := options
+		for _, dir := range []string{volume.Info().Location, d.Home.Dir} {
+			if pattern, inside := d.within(spec, dir); inside {
+				d.say("%s lies within the source %s and is left out", dir, spec)
+				own.Excludes = append(slices.Clone(own.Excludes), pattern)
+			}
+		}
+		source, err := newFiles(spec, "", own)
+		if err != nil {
+			return nil, err
+		}
+		name := source.Name()
+		for n := 2; used[name]; n++ {
+			name = fmt.Sprintf("%s-%d", source.Name(), n)
+		}
+		if name != source.Name() {
+			d.say("source %s is stored as %q: %q is taken by another source", spec, name, source.Name())
+			if source, err = newFiles(spec, name, own); err != nil {
+				return nil, err
+			}
+		}
+		used[name] = true
+		sources = append(sources, source)
+	}
+	return sources, nil
+}
+
+// within gives the pattern that leaves dir out of the source at path, if it lies
+// in there.
+func (d *Daemon) within(path, dir string) (pattern string, inside bool) {
+	source, err := absolute(path)
+	if err != nil {
+		return "", false
+	}
+	if dir, err = absolute(dir); err != nil {
+		return "", false
+	}
+	rel, err := filepath.Rel(source, dir)
+	if err != nil || rel == "." || rel == ".." || strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
+		return "", false
+	}
+	escape := strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`, " ", `\ `)
+	return "/" + escape.Replace(filepath.ToSlash(rel)), true
+}
+
+func newFiles(path, name string, options SourceOptions) (*files.Source, error) {
+	return files.New(path, files.Options{
+		Name: name, Excludes: options.Excludes, OneFileSystem: options.OneFileSystem,
+		IgnoreCacheDirs: options.IgnoreCacheDirs, Memory: options.Memory, Hooks: options.Hooks, SameSet: true,
+	})
+}
+
+// onlyFiles refuses what this build cannot read or write yet, by its scheme.
+func onlyFiles(what, spec string) error {
+	if spec == "" {
+		return &capstan.Error{Class: capstan.ErrUsage, Op: what, Err: errors.New("its name is empty")}
+	}
+	for _, scheme := range []string{"postgres://", "postgresql://", "service=", "s3://", "supabase://", "tape:", "pool:"} {
+		if strings.HasPrefix(spec, scheme) {
+			return &capstan.Error{
+				Class: capstan.ErrUsage, Op: what, Object: redact(spec),
+				Err: fmt.Errorf("%s is not supported by this version", strings.TrimSuffix(scheme, "//")), Next: "give a path",
+			}
+		}
+	}
+	return nil
+}
+
+// redact takes the password out of a URL before it is shown.
+func redact(spec string) string {
+	if u, err := url.Parse(spec); err == nil {
+		return u.Redacted()
+	}
+	return "(malformed URL)"
+}
+
+// absolute is the canonical form of a directory that the user named.
+func absolute(path string) (string, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", path, err)
+	}
+	if real, err := filepath.EvalSymlinks(abs); err == nil {
+		return real, nil
+	}
+	return abs, nil
+}

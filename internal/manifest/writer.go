@@ -1,0 +1,136 @@
+package manifest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+
+	"capstan"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+const (
+	maxLine     = 256 << 20 // bytes of one line; far above what a file's metadata can come to
+	maxArchives = 1 << 22
+	flushAt     = 128 << 10 // bytes collected before they are compressed
+)
+
+// Writer writes a manifest. One goroutine uses it. After the first failure
+// every further call returns the same error.
+type Writer struct {
+	zstd     *zstd.Encoder
+	buf      []byte
+	entries  int64
+	archives int
+	err      error
+}
+
+// NewWriter begins a manifest with the set and its archives, which come in the
+// order of their numbers. It compresses onto w and does not close it.
+func NewWriter(w io.Writer, set capstan.Set, archives []capstan.Archive) (*Writer, error) {
+	encoder, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(true))
+	if err != nil {
+		return nil, err
+	}
+	if len(archives) > maxArchives {
+		return nil, fmt.Errorf("set %s has %d archives; a manifest takes %d", set.ID, len(archives), maxArchives)
+	}
+	m := &Writer{zstd: encoder, archives: len(archives)}
+	m.line(wireSet(set))
+	for i := range archives {
+		if archives[i].Set != set.ID || i > 0 && archives[i].Number <= archives[i-1].Number {
+			return nil, fmt.Errorf("archive %s does not belong to set %s or is out of order", archives[i].Name, set.ID)
+		}
+		m.line(wireArchive(&archives[i]))
+	}
+	return m, m.err
+}
+
+// line writes one of the few lines that are not entries.
+func (w *Writer) line(value any) {
+	if w.err != nil {
+		return
+	}
+	data, err := json.Marshal(value)
+	if err != nil {
+		w.err = err
+		return
+	}
+	w.buf = append(append(w.buf, data...), '\n')
+	w.flush(flushAt)
+}
+
+// Add appends an entry. It copies what it keeps.
+func (w *Writer) Add(e *capstan.Entry) error {
+	if w.err != nil {
+		return w.err
+	}
+	before := len(w.buf)
+	buf, err := appendEntry(w.buf, e)
+	if err == nil && len(buf)-before > maxLine {
+		err = fmt.Errorf("entry %q has more metadata than a manifest takes (%s)", e.Path, capstan.Bytes(len(buf)-before))
+	}
+	if err != nil {
+		w.err = err
+		return err
+	}
+	w.buf = buf
+	w.entries++
+	w.flush(flushAt)
+	return w.err
+}
+
+// flush compresses what was collected when it has reached a size.
+func (w *Writer) flush(size int) {
+	if w.err != nil || len(w.buf) < size {
+		return
+	}
+	if _, err := w.zstd.Write(w.buf); err != nil {
+		w.err = fmt.Errorf("write manifest: %w", err)
+	}
+	w.buf = w.buf[:0]
+	if cap(w.buf) > 8*flushAt { // one huge entry does not keep its memory
+		w.buf = nil
+	}
+}
+
+// Close writes the last line, without which a manifest counts as cut off, and
+// ends the compression. A Writer that failed is closed without effect.
+func (w *Writer) Close() error {
+	if w.err != nil {
+		return w.err
+	}
+	w.line(endLine{Type: "end", Archives: w.archives, Entries: w.entries})
+	w.flush(0)
+	if w.err == nil {
+		if err := w.zstd.Close(); err != nil {
+			w.err = fmt.Errorf("write manifest: %w", err)
+		}
+	}
+	err := w.err
+	if err == nil {
+		w.err = errors.New("the manifest is closed")
+	}
+	return err
+}
+
+// Write writes a whole manifest onto w. An error of entries ends it; what is
+// then on w is no manifest.
+func Write(w io.Writer, set capstan.Set, archives []capstan.Archive, entries iter.Seq2[capstan.Entry, error]) error {
+	m, err := NewWriter(w, set, archives)
+	if err != nil {
+		return err
+	}
+	for entry, err := range entries {
+		if err != nil {
+			return err
+		}
+		if err := m.Add(&entry); err != nil {
+			return err
+		}
+	}
+	return m.Close()
+}

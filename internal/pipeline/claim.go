@@ -1,0 +1,151 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"capstan"
+)
+
+// maxTakenNames bounds how many set names that belong to others on a volume
+// are passed over before something else must be wrong.
+const maxTakenNames = 10000
+
+// claim decides which set this run writes: the interrupted one of the same job
+// where there is one, else a new one. Afterwards the set's name is reserved on
+// the volume and the run stands in the catalog.
+func (r *backupRun) claim(ctx context.Context) error {
+	open, err := r.Catalog.OpenSets(ctx, r.Job)
+	if err != nil {
+		return err
+	}
+	for _, set := range open {
+		adopted, err := r.resume(ctx, set)
+		if err != nil {
+			return err
+		}
+		if adopted {
+			break
+		}
+	}
+	if r.set.ID == "" {
+		if err := r.begin(ctx); err != nil {
+			return err
+		}
+	}
+	kind := "backup"
+	if r.resumed {
+		kind = "resume"
+	}
+	r.run, err = r.Catalog.BeginRun(ctx, r.set.ID, r.Job, kind, os.Getpid(), r.started)
+	return err
+}
+
+// begin makes a new set under the next name that nobody else holds on the volume.
+func (r *backupRun) begin(ctx context.Context) error {
+	specs := make([]string, len(r.Sources))
+	for i, source := range r.Sources {
+		specs[i] = source.Spec()
+	}
+	for range maxTakenNames {
+		set, err := r.Catalog.BeginSet(ctx, r.Job, r.Host, r.Codec, specs, r.started)
+		if err != nil {
+			return err
+		}
+		err = r.Volume.ClaimSet(ctx, set.ID, r.Key.ID())
+		if err == nil {
+			r.set = set
+			return nil
+		}
+		if !errors.Is(err, capstan.ErrSetExists) {
+			return errors.Join(err, r.Catalog.DeleteSet(context.WithoutCancel(ctx), set.ID))
+		}
+		r.Say("set %s is on %s already and belongs to another catalog: taking the next number", set.ID, r.Volume.Info().Location)
+		if err := r.Catalog.SkipSet(ctx, set.ID); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("no free set name on %s after %d tries", r.Volume.Info().Location, maxTakenNames)
+}
+
+// resume takes an interrupted set over: unsealed files are discarded, sealed
+// archives that still lie on the volume are kept. It reports false for a set
+// that cannot be continued with this run's settings; that one is left as it is.
+func (r *backupRun) resume(ctx context.Context, set capstan.Set) (bool, error) {
+	volume := r.Volume.Info().ID
+	if set.Codec != r.Codec {
+		r.Say("interrupted set %s was compressed with %s: starting a new one", set.ID, set.Codec)
+		return false, nil
+	}
+	if err := r.Volume.ClaimSet(ctx, set.ID, r.Key.ID()); err != nil {
+		if errors.Is(err, capstan.ErrSetExists) {
+			return false, nil
+		}
+		return false, err
+	}
+	files, err := r.Volume.Discard(ctx, set.ID)
+	if err != nil {
+		return false, err
+	}
+	archives, entries, err := r.Catalog.DiscardUnsealed(ctx, set.ID)
+	if err != nil {
+		return false, err
+	}
+	sealed, err := r.adoptArchives(ctx, set.ID, volume)
+	if err != nil {
+		return false, err
+	}
+	r.set, r.resumed = set, true
+	r.Say("resuming set %s: %d sealed archives kept, %d unfinished files and %d unsealed archives with %d entries discarded",
+		set.ID, sealed, files, archives, entries)
+	return true, nil
+}
+
+// adoptArchives keeps the archives that the volume still holds whole, and drops
+// the records of any other, whose entries are then packed again.
+func (r *backupRun) adoptArchives(ctx context.Context, set capstan.SetID, volume capstan.VolumeID) (int, error) {
+	stored, err := r.Volume.List(ctx, set)
+	if err != nil {
+		return 0, err
+	}
+	sizes := make(map[string]int64, len(stored))
+	for _, file := range stored {
+		sizes[file.Name] = file.Size
+	}
+	archives, err := r.Catalog.Archives(ctx, set)
+	if err != nil {
+		return 0, err
+	}
+	kept := 0
+	known := make(map[string]bool, len(archives))
+	for _, archive := range archives {
+		size, there := sizes[archive.Name]
+		known[archive.Name] = true
+		if there && size == archive.Size {
+			kept++
+			r.tally.archive(size)
+			continue
+		}
+		r.Say("archive %s is not on the volume as it was written: packing its entries again", archive.Name)
+		if err := r.Catalog.DropArchive(ctx, set, archive.Number); err != nil {
+			return 0, err
+		}
+		if there {
+			known[archive.Name] = false
+		}
+	}
+	// What lies there finished but unknown was renamed just before the catalog
+	// could say so, or belongs to the set's unfinished end (manifest, sums).
+	var orphans []string
+	for _, file := range stored {
+		if !known[file.Name] {
+			orphans = append(orphans, file.Name)
+		}
+	}
+	if len(orphans) == 0 {
+		return kept, nil
+	}
+	return kept, r.Volume.Remove(ctx, set, orphans...)
+}

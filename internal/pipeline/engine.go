@@ -1,0 +1,62 @@
+package pipeline
+
+import (
+	"context"
+	"runtime"
+	"time"
+
+	"capstan"
+	"capstan/internal/catalog"
+	"capstan/internal/manifest"
+	"capstan/internal/progress"
+)
+
+// Engine holds what every run needs. All fields are set once, before the first
+// call; an Engine may serve several runs at once if Tracker is not shared.
+type Engine struct {
+	Catalog *catalog.Catalog
+	Tracker *progress.Tracker // of this run
+	Key     *manifest.Key     // signs the sets of this home
+	Host    string
+	Now     func() time.Time
+	// Open opens a volume that the catalog knows. The caller of Open closes it.
+	Open func(ctx context.Context, info capstan.VolumeInfo) (capstan.Volume, error)
+	// Say tells people one line; it never blocks.
+	Say func(format string, args ...any)
+	// Workers is how many goroutines compress, decompress or write; 0 means one
+	// per processor.
+	Workers int
+	// Memory bounds the buffers of a run, in bytes.
+	Memory capstan.Bytes
+}
+
+// Problem is one thing that a run has to name: an entry that could not be read,
+// a copy that is damaged.
+type Problem struct {
+	Object string `json:"object"`
+	Reason string `json:"reason"`
+}
+
+// maxProblems bounds how many problems a result lists; all are counted, said,
+// and kept in the catalog.
+const maxProblems = 1000
+
+// problems collects what went wrong, in bounded memory.
+type problems struct {
+	Count int64
+	List  []Problem
+}
+
+func (p *problems) add(object, reason string) {
+	p.Count++
+	if len(p.List) < maxProblems {
+		p.List = append(p.List, Problem{Object: object, Reason: reason})
+	}
+}
+
+func (e *Engine) workers() int {
+	if e.Workers > 0 {
+		return e.Workers
+	}
+	return max(runtime.GOMAXPROCS(0), 2)
+}

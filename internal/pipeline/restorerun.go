@@ -1,0 +1,267 @@
+package pipeline
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"capstan"
+	"capstan/internal/archive"
+	"capstan/internal/target/tree"
+)
+
+// restoreRun is the state of one restore.
+type restoreRun struct {
+	*Engine
+	job     Restore
+	want    *selection
+	target  *tree.Tree
+	reader  *setReader
+	entries atomic.Int64
+	bytes   atomic.Int64
+
+	mu       sync.Mutex
+	problems problems
+	// standIns holds, for the first names of hard links that are not restored
+	// themselves, the path under which their content was put.
+	standIns map[string]string
+}
+
+// run restores in batches: directories first, then contents in the order of
+// the archives, then links; directories get their times when all is in place.
+func (r *restoreRun) run(ctx context.Context) error {
+	r.standIns = map[string]string{}
+	stage := r.Tracker.Stage(stageRestore)
+	stage.Begin()
+	defer stage.End()
+	batch := make([]capstan.Entry, 0, 1024)
+	for entry, err := range r.selected(ctx, r.job.Set, r.want) {
+		if err != nil {
+			return err
+		}
+		batch = append(batch, entry)
+		if len(batch) < batchEntries {
+			continue
+		}
+		if err := r.batch(ctx, batch); err != nil {
+			return err
+		}
+		clear(batch)
+		batch = batch[:0]
+	}
+	if err := r.batch(ctx, batch); err != nil {
+		return err
+	}
+	return r.finishDirs(ctx)
+}
+
+func (r *restoreRun) batch(ctx context.Context, batch []capstan.Entry) error {
+	var contents, plain, links []capstan.Entry
+	for _, entry := range batch {
+		switch {
+		case entry.Kind == capstan.KindDir:
+			if err := r.settle(&entry, r.target.Dir(ctx, entry.Path)); err != nil {
+				return err
+			}
+		case entry.Kind == capstan.KindHardlink:
+			links = append(links, entry)
+		case entry.StoredSize() > 0:
+			contents = append(contents, entry)
+		default:
+			plain = append(plain, entry)
+		}
+	}
+	err := r.forEach(ctx, plain, func(ctx context.Context, entry *capstan.Entry) error {
+		var content io.Reader
+		if entry.Kind == capstan.KindFile {
+			content = bytes.NewReader(nil)
+		}
+		return r.settle(entry, r.target.Place(ctx, entry.Path, entry, content))
+	})
+	if err == nil {
+		err = r.contents(ctx, contents)
+	}
+	for i := range links {
+		if err != nil {
+			return err
+		}
+		err = r.link(ctx, &links[i])
+	}
+	return err
+}
+
+// settle counts an entry that was restored, or names one that was not. It gives
+// back only errors that end the whole restore: a full disk, a cancellation.
+func (r *restoreRun) settle(entry *capstan.Entry, err error) error {
+	if err == nil {
+		r.entries.Add(1)
+		r.bytes.Add(entry.StoredSize())
+		r.Tracker.Stage(stageRestore).Moved(capstan.Bytes(entry.StoredSize()), 1)
+		return nil
+	}
+	if errors.Is(err, capstan.ErrNoSpace) || errors.Is(err, capstan.ErrInterrupted) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	r.Say("cannot restore %s: %v", entry.Path, err)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.problems.add(entry.Path, err.Error())
+	return nil
+}
+
+// forEach calls do for every entry from several goroutines.
+func (r *restoreRun) forEach(ctx context.Context, entries []capstan.Entry, do func(context.Context, *capstan.Entry) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	var next atomic.Int64
+	for range r.workers() {
+		group.Go(func() error {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(entries) {
+					return nil
+				}
+				if err := context.Cause(ctx); err != nil {
+					return err
+				}
+				if err := do(ctx, &entries[i]); err != nil {
+					return err
+				}
+			}
+		})
+	}
+	return group.Wait()
+}
+
+// contents restores files with content: one pass over each archive.
+func (r *restoreRun) contents(ctx context.Context, entries []capstan.Entry) error {
+	for group := range byArchive(entries) {
+		if err := r.fromArchive(ctx, group[0].Archive, group); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *restoreRun) fromArchive(ctx context.Context, number capstan.ArchiveNumber, entries []capstan.Entry) error {
+	whole := entries[:0:0]
+	for i := range entries {
+		if len(entries[i].Parts) == 0 {
+			whole = append(whole, entries[i])
+		}
+	}
+	reader, err := r.reader.archive(ctx, number)
+	if err != nil {
+		for i := range whole {
+			if err := r.settle(&whole[i], err); err != nil {
+				return err
+			}
+		}
+	} else {
+		r.Tracker.Stage(stageRestore).Object(reader.info.Name)
+		err = reader.Extract(ctx, whole, r.workers(), r.Memory*3/4, func(ctx context.Context, x *archive.Extracted) error {
+			if x.Err != nil {
+				return r.settle(x.Entry, x.Err)
+			}
+			return r.settle(x.Entry, r.target.Place(ctx, x.Entry.Path, x.Entry, x.Content))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for i := range entries {
+		if len(entries[i].Parts) > 0 {
+			if err := r.split(ctx, &entries[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// split restores a file whose content lies in several archives.
+func (r *restoreRun) split(ctx context.Context, entry *capstan.Entry) error {
+	content := r.reader.content(ctx, entry)
+	err := r.target.Place(ctx, entry.Path, entry, content)
+	return r.settle(entry, errors.Join(err, content.Close()))
+}
+
+// link restores another name of a file. Where the first name is not restored,
+// its content is put under this name, and later names link to that.
+func (r *restoreRun) link(ctx context.Context, entry *capstan.Entry) error {
+	to := entry.Link
+	if !r.want.matches(to) {
+		standIn, ok := r.standIns[to]
+		if !ok {
+			return r.standIn(ctx, entry)
+		}
+		to = standIn
+	}
+	err := r.target.Link(ctx, entry.Path, to)
+	if errors.Is(err, tree.ErrCannotLink) {
+		return r.standIn(ctx, entry)
+	}
+	return r.settle(entry, err)
+}
+
+func (r *restoreRun) standIn(ctx context.Context, entry *capstan.Entry) error {
+	first, found, err := r.Catalog.Entry(ctx, r.job.Set, entry.Link)
+	if err != nil {
+		return err
+	}
+	if !found || !first.Outcome.Held() {
+		return r.settle(entry, errors.New("the set does not hold "+entry.Link+", of which it is another name"))
+	}
+	content := r.reader.content(ctx, &first)
+	err = r.target.Place(ctx, entry.Path, &first, content)
+	err = errors.Join(err, content.Close())
+	if err == nil {
+		r.standIns[entry.Link] = entry.Path
+	}
+	return r.settle(&first, err)
+}
+
+// finishDirs gives every restored directory its final attributes, each after
+// all directories below it.
+func (r *restoreRun) finishDirs(ctx context.Context) error {
+	var open []capstan.Entry
+	leave := func(next string) error {
+		for len(open) > 0 && (next == "" || !capstan.Within(next, open[len(open)-1].Path)) {
+			dir := &open[len(open)-1]
+			if err := r.target.FinishDir(ctx, dir.Path, dir); err != nil {
+				if err := r.settle(dir, err); err != nil {
+					return err
+				}
+			}
+			open = open[:len(open)-1]
+		}
+		return nil
+	}
+	for entry, err := range r.selected(ctx, r.job.Set, r.want) {
+		if err != nil {
+			return err
+		}
+		if entry.Kind != capstan.KindDir {
+			continue
+		}
+		if err := leave(entry.Path); err != nil {
+			return err
+		}
+		open = append(open, entry)
+	}
+	return leave("")
+}
+
+// content is the stored content of an entry, part after part, checked against
+// its hash at the end.
+func (r *setReader) content(ctx context.Context, entry *capstan.Entry) io.ReadCloser {
+	parts := entry.Parts
+	if len(parts) == 0 {
+		parts = []capstan.Part{{Location: entry.Location, Length: entry.Size}}
+	}
+	return &partsReader{ctx: ctx, reader: r, entry: entry, parts: parts}
+}

@@ -1,0 +1,127 @@
+package pipeline
+
+import (
+	"context"
+	"iter"
+	"path"
+	"strings"
+
+	"capstan"
+)
+
+// selection is the part of a set that a restore wants: everything, or what
+// patterns name. A pattern is a path within the set, which stands for itself and
+// all below it, or a glob with * ? [] in which ** crosses directories.
+type selection struct {
+	patterns []string
+	found    []bool
+}
+
+func newSelection(patterns []string) (*selection, error) {
+	s := &selection{found: make([]bool, len(patterns))}
+	for _, pattern := range patterns {
+		clean := strings.Trim(path.Clean(strings.TrimSuffix(pattern, "/")), "/")
+		if clean == "." || clean == ".." || strings.HasPrefix(clean, "../") {
+			return nil, &capstan.Error{Class: capstan.ErrUsage, Op: "path", Object: pattern, Err: errNotInSet}
+		}
+		s.patterns = append(s.patterns, clean)
+	}
+	return s, nil
+}
+
+// all reports whether nothing is left out.
+func (s *selection) all() bool { return len(s.patterns) == 0 }
+
+// matches reports whether the entry at the path is wanted, and notes which
+// patterns found something.
+func (s *selection) matches(name string) bool {
+	wanted := s.all()
+	for i, pattern := range s.patterns {
+		if matchTree(pattern, name) {
+			s.found[i], wanted = true, true
+		}
+	}
+	return wanted
+}
+
+// missing lists the patterns that found nothing.
+func (s *selection) missing() []string {
+	var missing []string
+	for i, found := range s.found {
+		if !found {
+			missing = append(missing, s.patterns[i])
+		}
+	}
+	return missing
+}
+
+// matchTree reports whether the pattern matches the path or one of the
+// directories above it.
+func matchTree(pattern, name string) bool {
+	if pattern == name || capstan.Within(name, pattern) {
+		return true
+	}
+	if _, err := path.Match(pattern, ""); err != nil || !strings.ContainsAny(pattern, `*?[\`) {
+		return false // an odd name, which stands for itself only
+	}
+	return matchComponents(strings.Split(pattern, "/"), strings.Split(name, "/"))
+}
+
+// matchComponents matches component by component; a path that goes on after the
+// pattern ended lies below a match.
+func matchComponents(pattern, name []string) bool {
+	for len(pattern) > 0 {
+		if pattern[0] == "**" {
+			for skip := range len(name) + 1 {
+				if matchComponents(pattern[1:], name[skip:]) {
+					return true
+				}
+			}
+			return false
+		}
+		if len(name) == 0 {
+			return false
+		}
+		if ok, err := path.Match(pattern[0], name[0]); err != nil || !ok {
+			return false
+		}
+		pattern, name = pattern[1:], name[1:]
+	}
+	return true
+}
+
+// selected walks the set in path order and yields the wanted entries that the
+// set holds, each directory above a wanted entry before it. Memory: the
+// directories above one entry.
+func (e *Engine) selected(ctx context.Context, set capstan.SetID, want *selection) iter.Seq2[capstan.Entry, error] {
+	return func(yield func(capstan.Entry, error) bool) {
+		var above []capstan.Entry // ancestors of the current entry that were not yielded yet
+		for entry, err := range e.Catalog.Walk(ctx, set, "") {
+			if err != nil {
+				yield(capstan.Entry{}, err)
+				return
+			}
+			for len(above) > 0 && !capstan.Within(entry.Path, above[len(above)-1].Path) {
+				above = above[:len(above)-1]
+			}
+			if !entry.Outcome.Held() {
+				continue
+			}
+			if !want.matches(entry.Path) {
+				if entry.Kind == capstan.KindDir {
+					above = append(above, entry)
+				}
+				continue
+			}
+			for _, dir := range above {
+				if !yield(dir, nil) {
+					return
+				}
+			}
+			above = above[:0]
+			if !yield(entry, nil) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,125 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"capstan"
+	"capstan/internal/archive"
+)
+
+// setReader opens the archives of one set as they are needed, from whichever
+// volume has a good copy. One goroutine uses it; the readers it gives serve several.
+type setReader struct {
+	engine  *Engine
+	set     capstan.SetID
+	only    capstan.VolumeID // when set, no other volume is read
+	volumes map[capstan.VolumeID]capstan.Volume
+	open    map[capstan.ArchiveNumber]*openArchive
+}
+
+// openArchive is an archive's reader and the file below it.
+type openArchive struct {
+	*archive.Reader
+	file capstan.VolumeReader
+	info capstan.Archive
+}
+
+func (e *Engine) newSetReader(set capstan.SetID) *setReader {
+	return &setReader{
+		engine: e, set: set,
+		volumes: map[capstan.VolumeID]capstan.Volume{}, open: map[capstan.ArchiveNumber]*openArchive{},
+	}
+}
+
+// archive gives the reader of one archive; it stays open until close.
+func (r *setReader) archive(ctx context.Context, number capstan.ArchiveNumber) (*openArchive, error) {
+	if a, ok := r.open[number]; ok {
+		return a, nil
+	}
+	info, err := r.engine.Catalog.Archive(ctx, r.set, number)
+	if err != nil {
+		return nil, err
+	}
+	copies, err := r.engine.Catalog.Copies(ctx, r.set)
+	if err != nil {
+		return nil, err
+	}
+	var failures []error
+	for _, c := range copies {
+		if r.only != "" && c.Volume != r.only {
+			continue
+		}
+		if c.Number != number || (c.State != capstan.CopyWritten && c.State != capstan.CopyVerified && c.State != capstan.CopyDamaged) {
+			continue
+		}
+		a, err := r.openCopy(ctx, info, c)
+		if err == nil {
+			r.open[number] = a
+			return a, nil
+		}
+		failures = append(failures, err)
+	}
+	if len(failures) == 0 {
+		failures = append(failures, errors.New("no volume holds a copy"))
+	}
+	return nil, fmt.Errorf("archive %s: %w", info.Name, errors.Join(failures...))
+}
+
+func (r *setReader) openCopy(ctx context.Context, info capstan.Archive, c capstan.Copy) (*openArchive, error) {
+	volume, err := r.volume(ctx, c.Volume)
+	if err != nil {
+		return nil, err
+	}
+	file, err := volume.Open(ctx, r.set, info.Name)
+	if err != nil {
+		return nil, err
+	}
+	reader, err := archive.OpenReader(file, file.Size(), info.Codec)
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return &openArchive{Reader: reader, file: file, info: info}, nil
+}
+
+func (r *setReader) volume(ctx context.Context, id capstan.VolumeID) (capstan.Volume, error) {
+	if volume, ok := r.volumes[id]; ok {
+		return volume, nil
+	}
+	info, err := r.engine.Catalog.Volume(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	volume, err := r.engine.Open(ctx, info)
+	if err != nil {
+		return nil, err
+	}
+	r.volumes[id] = volume
+	return volume, nil
+}
+
+// release closes the archives below the number: restores go upwards.
+func (r *setReader) release(below capstan.ArchiveNumber) error {
+	var errs []error
+	for number, a := range r.open {
+		if number < below {
+			errs = append(errs, a.file.Close())
+			delete(r.open, number)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (r *setReader) close() error {
+	var errs []error
+	for number, a := range r.open {
+		errs = append(errs, a.file.Close())
+		delete(r.open, number)
+	}
+	for id, volume := range r.volumes {
+		errs = append(errs, volume.Close())
+		delete(r.volumes, id)
+	}
+	return errors.Join(errs...)
+}

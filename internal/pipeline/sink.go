@@ -1,0 +1,150 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"capstan"
+	"capstan/internal/catalog"
+	"capstan/internal/progress"
+)
+
+// sink takes finished archives and entries from the packer to the volume and
+// the catalog. Committing an archive (sync, rename, catalog) happens in a
+// goroutine of its own, so that the next archive is packed meanwhile.
+type sink struct {
+	run     *backupRun
+	entries *catalog.EntryWriter
+	file    capstan.VolumeFile // of the archive being written; nil between two
+	commits chan commit
+	done    chan struct{}
+	err     error // of the committer; read after done is closed
+	cancel  context.CancelCauseFunc
+	ctx     context.Context //nolint:containedctx // scoped to one pack, like the goroutine it stops
+}
+
+// commit is an archive whose bytes are all written and none confirmed.
+type commit struct {
+	archive capstan.Archive
+	file    capstan.VolumeFile
+}
+
+func newSink(ctx context.Context, run *backupRun) *sink {
+	ctx, cancel := context.WithCancelCause(ctx)
+	s := &sink{
+		run: run, entries: run.Catalog.NewEntryWriter(ctx, run.set.ID),
+		commits: make(chan commit, 1), done: make(chan struct{}), ctx: ctx, cancel: cancel,
+	}
+	go s.commitAll()
+	return s
+}
+
+// Begin starts the next archive under a name that the catalog assigns.
+func (s *sink) Begin(ctx context.Context) (capstan.ArchiveNumber, io.Writer, error) {
+	if err := context.Cause(s.ctx); err != nil {
+		return 0, nil, err
+	}
+	planned, err := s.run.Catalog.PlanArchive(ctx, s.run.set.ID, s.run.Codec, s.run.Volume.Info().ID)
+	if err != nil {
+		return 0, nil, err
+	}
+	s.file, err = s.run.Volume.Create(ctx, s.run.set.ID, planned.Name)
+	if err != nil {
+		return 0, nil, err
+	}
+	s.run.Tracker.Stage(stageWrite).Object(planned.Name)
+	return planned.Number, s.file, nil
+}
+
+// Entries records entries whose bytes were handed to the archive's writer.
+func (s *sink) Entries(ctx context.Context, entries []capstan.Entry) error {
+	return s.record(ctx, entries)
+}
+
+// record counts entries and hands them to the catalog's writer.
+func (s *sink) record(ctx context.Context, entries []capstan.Entry) error {
+	s.run.tally.entries(entries)
+	s.run.Tracker.Count(int64(len(entries)), 0, 0)
+	for i := range entries {
+		if entries[i].Outcome == capstan.OutcomeFailed {
+			s.run.Say("cannot read %s: %s", entries[i].Host, entries[i].Reason)
+		}
+	}
+	return s.entries.Add(ctx, entries)
+}
+
+// Sealed hands a finished archive to the committer.
+func (s *sink) Sealed(ctx context.Context, sealed capstan.Archive) error {
+	sealed.Set, sealed.Codec = s.run.set.ID, s.run.Codec
+	sealed.Name = capstan.ArchiveName(sealed.Set, sealed.Number, sealed.Codec)
+	file := s.file
+	s.file = nil
+	select {
+	case s.commits <- commit{sealed, file}:
+		return nil
+	case <-s.ctx.Done():
+		return errors.Join(context.Cause(s.ctx), file.Abort())
+	case <-ctx.Done():
+		return errors.Join(context.Cause(ctx), file.Abort())
+	}
+}
+
+func (s *sink) commitAll() {
+	defer close(s.done)
+	for c := range s.commits {
+		if s.err != nil {
+			s.err = errors.Join(s.err, c.file.Abort())
+			continue
+		}
+		if s.err = s.commit(c); s.err != nil {
+			s.cancel(s.err)
+		}
+	}
+}
+
+// commit makes one archive durable and then says so in the catalog.
+func (s *sink) commit(c commit) error {
+	if err := context.Cause(s.ctx); err != nil {
+		return errors.Join(err, c.file.Abort())
+	}
+	size := capstan.Bytes(c.archive.Size)
+	done := s.run.Tracker.Stage(stageCommit).Step(c.archive.Name, progress.StepSync, len(s.commits))
+	err := c.file.Commit(s.ctx)
+	done(size, err)
+	if err != nil {
+		return fmt.Errorf("archive %s: %w", c.archive.Name, err)
+	}
+	done = s.run.Tracker.Stage(stageCommit).Step(c.archive.Name, "catalog", len(s.commits))
+	err = s.run.Catalog.CommitArchive(s.ctx, c.archive, s.run.Volume.Info().ID, capstan.CopyWritten)
+	done(0, err)
+	if err != nil {
+		return err
+	}
+	s.run.tally.archive(c.archive.Size)
+	return nil
+}
+
+// close ends the sink after the packer has ended with packErr, and gives the
+// first error of the two. It waits for the last commit.
+func (s *sink) close(packErr error) error {
+	close(s.commits)
+	if packErr != nil {
+		s.cancel(packErr)
+	}
+	<-s.done
+	if s.file != nil {
+		packErr = errors.Join(packErr, s.file.Abort())
+	}
+	err := s.err
+	if err == nil {
+		err = packErr
+	}
+	closeErr := s.entries.Close()
+	if err == nil {
+		err = closeErr
+	}
+	s.cancel(err)
+	return err
+}

@@ -1,0 +1,156 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"capstan"
+	"capstan/internal/progress"
+)
+
+// Verify is what one verification shall do.
+type Verify struct {
+	Sets []capstan.SetID
+	// ReadData is the share of archives whose every byte is read and compared,
+	// from 0 (presence and sizes only) to 100.
+	ReadData int
+}
+
+// VerifySummary is the result of a verification.
+type VerifySummary struct {
+	Type     string                 `json:"type"` // always "summary"
+	Status   capstan.RunStatus      `json:"status"`
+	Sets     int                    `json:"sets"`
+	Copies   int                    `json:"copies"`
+	Read     int                    `json:"read"` // copies of which every byte was read
+	Entries  int64                  `json:"entries"`
+	Bytes    capstan.Bytes          `json:"bytes"`
+	Failed   int64                  `json:"failed"`
+	Seconds  float64                `json:"seconds"`
+	Stages   []progress.StageReport `json:"stages"`
+	Problems []Problem              `json:"problems,omitempty"`
+}
+
+type verifyRun struct {
+	*Engine
+	job     Verify
+	summary VerifySummary
+	tally   tally
+}
+
+// Verify checks copies against the catalog and each set's own sums and
+// signature. What is found is recorded per copy: verified, damaged, missing. It
+// returns capstan.ErrIncomplete, with every problem named, when anything is wrong.
+func (e *Engine) Verify(ctx context.Context, job Verify) (VerifySummary, error) {
+	v := &verifyRun{Engine: e, job: job, summary: VerifySummary{Type: "summary", Status: capstan.RunFailed}}
+	started := e.Now()
+	stage := e.Tracker.Stage(stageVerify)
+	stage.Begin()
+	var err error
+	for _, id := range job.Sets {
+		if err = v.set(ctx, id); err != nil {
+			break
+		}
+		v.summary.Sets++
+	}
+	stage.End()
+	_, _, list := v.tally.read()
+	v.summary.Failed, v.summary.Problems = list.Count, list.List
+	v.summary.Seconds, v.summary.Stages = e.Now().Sub(started).Seconds(), e.Tracker.Report()
+	switch {
+	case err != nil:
+		return v.summary, err
+	case list.Count > 0:
+		v.summary.Status = capstan.RunPartial
+		return v.summary, &capstan.Error{
+			Class: capstan.ErrIncomplete, Op: "verify", Err: fmt.Errorf("%d problems found", list.Count),
+			Safe: "what is not named is as it was written",
+		}
+	}
+	v.summary.Status = capstan.RunComplete
+	return v.summary, nil
+}
+
+// set checks all copies of one set, volume by volume.
+func (v *verifyRun) set(ctx context.Context, id capstan.SetID) error {
+	set, err := v.Catalog.Set(ctx, id)
+	if err != nil {
+		return err
+	}
+	archives, err := v.Catalog.Archives(ctx, id)
+	if err != nil {
+		return err
+	}
+	copies, err := v.Catalog.Copies(ctx, id)
+	if err != nil {
+		return err
+	}
+	byNumber := make(map[capstan.ArchiveNumber]capstan.Archive, len(archives))
+	for _, a := range archives {
+		byNumber[a.Number] = a
+	}
+	byVolume := map[capstan.VolumeID][]*copyCheck{}
+	for _, c := range copies {
+		if c.State != capstan.CopyForgotten {
+			byVolume[c.Volume] = append(byVolume[c.Volume], &copyCheck{Copy: c, archive: byNumber[c.Number]})
+		}
+	}
+	for volume, checks := range byVolume {
+		if err := v.volume(ctx, set, volume, checks); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// volume checks one set's copies on one volume.
+func (v *verifyRun) volume(ctx context.Context, set capstan.Set, id capstan.VolumeID, checks []*copyCheck) (err error) {
+	reader := v.newSetReader(set.ID)
+	reader.only = id
+	defer func() { err = errors.Join(err, reader.close()) }()
+	volume, err := reader.volume(ctx, id)
+	if err != nil {
+		v.problem(fmt.Sprintf("volume %s of set %s", id, set.ID), err.Error())
+		return context.Cause(ctx)
+	}
+	if err := v.setFiles(ctx, volume, set, checks); err != nil {
+		return err
+	}
+	for _, check := range checks {
+		if err := v.file(ctx, volume, check); err != nil {
+			return err
+		}
+	}
+	if err := v.entries(ctx, reader, checks); err != nil {
+		return err
+	}
+	for _, check := range checks {
+		if err := v.judge(ctx, check); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// problem names something that is wrong; it may be called by several goroutines.
+func (v *verifyRun) problem(object, reason string) {
+	v.tally.problem(object, reason)
+	v.Say("%s: %s", object, reason)
+}
+
+// judge records what was found of a copy. A copy that was only looked at keeps
+// its state.
+func (v *verifyRun) judge(ctx context.Context, c *copyCheck) error {
+	if c.state == "" && c.damaged.Load() > 0 {
+		c.fail(capstan.CopyDamaged, fmt.Errorf("%d entries do not match their hashes", c.damaged.Load()))
+	}
+	switch {
+	case c.state != "":
+		v.problem(c.archive.Name, fmt.Sprintf("%s: %v", c.state, c.problem))
+		return v.Catalog.SetCopy(ctx, c.Set, c.Number, c.Volume, c.state, c.problem.Error(), v.Now())
+	case c.read:
+		return v.Catalog.SetCopy(ctx, c.Set, c.Number, c.Volume, capstan.CopyVerified, "", v.Now())
+	}
+	return nil
+}

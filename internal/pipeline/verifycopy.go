@@ -1,0 +1,193 @@
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"sync/atomic"
+
+	"capstan"
+	"capstan/internal/archive"
+)
+
+// copyCheck is one copy under verification.
+type copyCheck struct {
+	capstan.Copy
+	archive capstan.Archive
+	read    bool         // every byte of the file was read and its hash compared
+	damaged atomic.Int64 // entries that do not match
+	state   capstan.CopyState
+	problem error
+}
+
+func (c *copyCheck) fail(state capstan.CopyState, problem error) {
+	c.state, c.problem = state, problem
+}
+
+// file checks that the archive is there in its full length and, for the chosen
+// share, that its bytes are those that were written.
+func (v *verifyRun) file(ctx context.Context, volume capstan.Volume, c *copyCheck) error {
+	v.summary.Copies++
+	v.Tracker.Stage(stageVerify).Object(c.archive.Name)
+	file, err := volume.Open(ctx, c.Set, c.archive.Name)
+	if err != nil {
+		c.fail(capstan.CopyMissing, err)
+		return context.Cause(ctx)
+	}
+	defer file.Close() //nolint:errcheck // only read from
+	if file.Size() != c.archive.Size {
+		c.fail(capstan.CopyDamaged, fmt.Errorf("is %d bytes long, was written with %d", file.Size(), c.archive.Size))
+		return nil
+	}
+	if rand.IntN(100) >= v.job.ReadData {
+		return nil
+	}
+	c.read = true
+	v.summary.Read++
+	err = v.sum(ctx, file, c.archive)
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	if err != nil {
+		c.fail(capstan.CopyDamaged, err)
+	}
+	return nil
+}
+
+// sum reads the whole file and compares its hash.
+func (v *verifyRun) sum(ctx context.Context, file capstan.VolumeReader, a capstan.Archive) error {
+	sum := sha256.New()
+	buf := make([]byte, capstan.MiB)
+	source := io.NewSectionReader(file, 0, file.Size())
+	for {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		n, err := source.Read(buf)
+		sum.Write(buf[:n])
+		v.Tracker.Stage(stageVerify).Moved(capstan.Bytes(n), 1)
+		v.summary.Bytes += capstan.Bytes(n)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("cannot be read: %w", err)
+		}
+	}
+	if [32]byte(sum.Sum(nil)) != a.Hash {
+		return errors.New("its SHA-256 is not the recorded one")
+	}
+	return nil
+}
+
+// entries checks the hash of every entry in the archives that are read, damaged
+// ones too, so that it can name what is lost.
+func (v *verifyRun) entries(ctx context.Context, reader *setReader, checks []*copyCheck) error {
+	chosen := make(map[capstan.ArchiveNumber]*copyCheck, len(checks))
+	for _, check := range checks {
+		if check.read {
+			chosen[check.Number] = check
+		}
+	}
+	if len(chosen) == 0 {
+		return nil
+	}
+	batch := make([]capstan.Entry, 0, 1024)
+	for entry, err := range v.Catalog.Walk(ctx, reader.set, "") {
+		if err != nil {
+			return err
+		}
+		if !entry.Outcome.Held() || chosen[entry.Archive] == nil {
+			continue
+		}
+		batch = append(batch, entry)
+		if len(batch) < batchEntries {
+			continue
+		}
+		if err := v.batch(ctx, reader, batch, chosen); err != nil {
+			return err
+		}
+		clear(batch)
+		batch = batch[:0]
+	}
+	return v.batch(ctx, reader, batch, chosen)
+}
+
+func (v *verifyRun) batch(ctx context.Context, reader *setReader, batch []capstan.Entry, chosen map[capstan.ArchiveNumber]*copyCheck) error {
+	v.summary.Entries += int64(len(batch))
+	var split []capstan.Entry
+	batch = slices.DeleteFunc(batch, func(e capstan.Entry) bool {
+		if len(e.Parts) > 0 {
+			split = append(split, e)
+		}
+		return len(e.Parts) > 0
+	})
+	for group := range byArchive(batch) {
+		check := chosen[group[0].Archive]
+		a, err := reader.archive(ctx, check.Number)
+		if err != nil {
+			check.fail(capstan.CopyDamaged, err)
+			check.read = false
+			delete(chosen, check.Number)
+			continue
+		}
+		err = a.Extract(ctx, group, v.workers(), v.Memory*3/4, func(ctx context.Context, x *archive.Extracted) error {
+			err := x.Err
+			if err == nil {
+				_, err = io.Copy(io.Discard, x.Content)
+			}
+			return v.entry(ctx, x.Entry, err, check)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for i := range split {
+		if chosen[split[i].Archive] == nil {
+			continue
+		}
+		content := reader.content(ctx, &split[i])
+		_, err := io.Copy(io.Discard, content)
+		if err := v.entry(ctx, &split[i], errors.Join(err, content.Close()), chosen[split[i].Archive]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// entry names an entry whose content is not what was stored.
+func (v *verifyRun) entry(ctx context.Context, e *capstan.Entry, problem error, check *copyCheck) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	v.Tracker.Stage(stageVerify).Moved(0, 1)
+	if problem != nil {
+		check.damaged.Add(1)
+		v.problem(e.Path, problem.Error())
+	}
+	return nil
+}
+
+// byArchive sorts entries by their place and yields them archive by archive.
+func byArchive(entries []capstan.Entry) func(yield func([]capstan.Entry) bool) {
+	slices.SortStableFunc(entries, func(a, b capstan.Entry) int {
+		return cmp.Or(cmp.Compare(a.Archive, b.Archive), cmp.Compare(a.Offset, b.Offset))
+	})
+	return func(yield func([]capstan.Entry) bool) {
+		for len(entries) > 0 {
+			n := 1
+			for n < len(entries) && entries[n].Archive == entries[0].Archive {
+				n++
+			}
+			if !yield(entries[:n]) {
+				return
+			}
+			entries = entries[n:]
+		}
+	}
+}

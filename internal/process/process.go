@@ -1,0 +1,183 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"runtime"
+	"sync"
+	"time"
+
+	"capstan"
+)
+
+// lastPatience is how long a child may outlive SIGKILL, and a blocked writer the end
+// of its command, before they are left behind.
+const lastPatience = 5 * time.Second
+
+// Process is a running child. It must be waited for, by Wait or Stop, which may be
+// called from several goroutines and more than once.
+type Process struct {
+	command Command
+	cmd     *exec.Cmd
+	group   *group
+	started time.Time
+	streams []*stream
+	out     *tail // nil if stdout is streamed
+	err     *tail
+	broken  chan error // failures of streams; has room for all of them
+
+	stopOnce sync.Once
+	stop     chan struct{} // closed by Stop
+	done     chan struct{} // closed when result and failed are set
+	result   Result
+	failed   error
+}
+
+// Run runs a command to its end. The error is a *capstan.Error if it could not be
+// started, else an *ExitError if it failed, was ended, or left its output open.
+func Run(ctx context.Context, c Command) (Result, error) {
+	p, err := Start(ctx, c)
+	if err != nil {
+		return Result{ExitCode: -1}, err
+	}
+	<-p.done // bounded: supervise ends the child when ctx ends
+	return p.result, p.failed
+}
+
+// Start starts a command that goes on until it ends by itself, ctx ends, its Timeout
+// passes, or Stop is called.
+func Start(ctx context.Context, c Command) (*Process, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	path, err := c.find()
+	if err != nil {
+		return nil, err
+	}
+	if c.Grace <= 0 {
+		c.Grace = defaultGrace
+	}
+	if c.Keep <= 0 {
+		c.Keep = defaultKeep
+	}
+	p := &Process{command: c, broken: make(chan error, 2), stop: make(chan struct{}), done: make(chan struct{})}
+	p.cmd = exec.Command(path, c.Args...) //nolint:noctx // supervise ends it: a context could kill the child only, not its group
+	p.cmd.Dir, p.cmd.Env, p.cmd.Stdin = c.Dir, c.Env, c.Stdin
+	p.cmd.WaitDelay = drainTime // for a Stdin that blocks
+	if p.group, err = newGroup(p.cmd); err != nil {
+		return nil, p.startError(err)
+	}
+	theirs, err := p.connect()
+	if err != nil {
+		p.group.close()
+		return nil, p.startError(err)
+	}
+	exited, began := make(chan error, 1), make(chan error, 1)
+	go p.live(theirs, began, exited)
+	if err := <-began; err != nil { // fork and exec: short
+		for _, s := range p.streams {
+			s.abandon()
+		}
+		p.group.close()
+		return nil, p.startError(err)
+	}
+	for _, s := range p.streams {
+		go s.copy()
+	}
+	go p.supervise(ctx, exited)
+	return p, nil
+}
+
+// connect sets the child's output and gives the files that are its own.
+func (p *Process) connect() (theirs []*os.File, err error) {
+	open := func(w io.Writer, kept **tail, vital bool) (io.Writer, error) {
+		switch file, ok := w.(*os.File); {
+		case ok:
+			return file, nil
+		case w == nil:
+			*kept = &tail{limit: int(p.command.Keep)}
+			w = *kept
+		}
+		s, child, err := newStream(w, vital, p.broken)
+		if err != nil {
+			return nil, err
+		}
+		p.streams, theirs = append(p.streams, s), append(theirs, child)
+		return child, nil
+	}
+	if p.cmd.Stdout, err = open(p.command.Stdout, &p.out, p.command.Stdout != nil); err == nil {
+		p.cmd.Stderr, err = open(p.command.Stderr, &p.err, false)
+	}
+	if err != nil {
+		for _, s := range p.streams {
+			s.abandon()
+		}
+		for _, file := range theirs {
+			_ = file.Close() // nothing was written to it
+		}
+	}
+	return theirs, err
+}
+
+// live starts the child and waits for it. Linux sends the death signal when the
+// thread ends that started the child; hence the thread is kept.
+func (p *Process) live(theirs []*os.File, began, exited chan<- error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	p.started = time.Now()
+	err := p.cmd.Start()
+	for _, file := range theirs {
+		_ = file.Close() // the child has its own; nothing was written to this one
+	}
+	if err == nil {
+		p.group.adopt(p.cmd.Process)
+	}
+	began <- err // room for one, as in exited
+	if err == nil {
+		exited <- p.cmd.Wait()
+	}
+}
+
+// startError makes an error that names the tool and the likely reason.
+func (p *Process) startError(err error) error {
+	if p.command.Dir != "" && errors.Is(err, fs.ErrNotExist) {
+		if _, statErr := os.Stat(p.command.Dir); statErr != nil {
+			err = fmt.Errorf("in its directory: %w", statErr)
+		}
+	}
+	return &capstan.Error{Op: "start", Object: p.command.name(), Err: err}
+}
+
+// PID is the child's process id, which is its process group's too.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Done is closed when the child has ended and its output is read.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Wait waits for the end of the child, and returns as Run does. When ctx ends before
+// it returns the cause, and the child goes on.
+func (p *Process) Wait(ctx context.Context) (Result, error) {
+	select {
+	case <-p.done:
+		return p.result, p.failed
+	case <-ctx.Done():
+		return Result{ExitCode: -1}, context.Cause(ctx)
+	}
+}
+
+// Stop ends the child and waits for its end. It returns nil if the child ended
+// because of it, whatever its exit code; else what Wait returns. ctx ends the
+// waiting, not the stopping.
+func (p *Process) Stop(ctx context.Context) (Result, error) {
+	p.stopOnce.Do(func() { close(p.stop) })
+	result, err := p.Wait(ctx)
+	if errors.Is(err, ErrStopped) && !errors.Is(err, ErrImmortal) {
+		err = nil
+	}
+	return result, err
+}

@@ -1,0 +1,142 @@
+package files
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"capstan"
+)
+
+func TestUnchanged(t *testing.T) {
+	t.Parallel()
+	root := tree(t, map[string]string{"a": "1", "big": strings.Repeat("b", smallContent+1), "d/e/f": "2", "d/empty/": "", "d/g": ""})
+	must(t, os.Symlink("a", filepath.Join(root, "link")))
+	must(t, os.Link(filepath.Join(root, "a"), filepath.Join(root, "d/hard")))
+	read := 0
+	s := open(t, root, Options{Readers: 1})
+	first := collect(t, s, nil)
+	baseline := keep(first)
+	s = open(t, root, Options{Hooks: Hooks{Bytes: func(n int) { read += n }}})
+	second := collect(t, s, baseline)
+	for i, g := range second {
+		want := baseline.find(g.Path)
+		if g.Outcome != capstan.OutcomeUnchanged || g.content != nil || g.Hash != want.Hash || g.Location != want.Location || g.Kind != want.Kind ||
+			g.Host != first[i].Host {
+			t.Errorf("%+v", g)
+		}
+	}
+	if len(second) != len(first) || read != 0 {
+		t.Errorf("%d entries, %d bytes read", len(second), read)
+	}
+	for dir, n := range baseline.asked {
+		if n != 1 {
+			t.Errorf("%q was asked for %d times", dir, n)
+		}
+	}
+	if len(baseline.asked) != 5 {
+		t.Errorf("asked for %v", baseline.asked)
+	}
+}
+
+func (k *kept) find(path string) capstan.Entry {
+	dir, _ := capstan.SplitPath(path)
+	for _, e := range k.children[dir] {
+		if e.Path == path {
+			return e
+		}
+	}
+	return capstan.Entry{}
+}
+
+func TestChangesSinceBaseline(t *testing.T) {
+	t.Parallel()
+	root := tree(t, map[string]string{
+		"chmod": "", "content": "old", "same-size": "old", "deleted": "", "tofile/below": "", "todir": "",
+		"gone/x/y": "", "gone/z": "", "steady/file": "", "steady/sub/": "", "touch": "", "zz-last": "",
+	})
+	at := func(name string) string { return filepath.Join(root, name) }
+	baseline := keep(collect(t, open(t, root, Options{}), nil))
+	info, err := os.Stat(at("same-size"))
+	must(t, err)
+	must(t, os.Chmod(at("chmod"), 0o600))
+	write(t, at("content"), "longer than before")
+	write(t, at("same-size"), "new")
+	must(t, os.Chtimes(at("same-size"), info.ModTime(), info.ModTime())) // only ctime tells
+	must(t, os.Remove(at("deleted")))
+	must(t, os.RemoveAll(at("gone")))
+	must(t, os.RemoveAll(at("tofile")))
+	write(t, at("tofile"), "")
+	must(t, os.Remove(at("todir")))
+	write(t, at("todir/new"), "")
+	write(t, at("new/file"), "")
+	must(t, os.Chtimes(at("touch"), time.Time{}, time.Now()))
+
+	all := collect(t, open(t, root, Options{}), baseline)
+	wantOutcomes(t, all, "data stored", "data/chmod stored", "data/content stored", "data/deleted deleted", "data/gone deleted",
+		"data/new stored", "data/new/file stored", "data/same-size stored", "data/steady unchanged", "data/steady/file unchanged",
+		"data/steady/sub unchanged", "data/todir stored", "data/todir/new stored", "data/tofile stored", "data/touch stored", "data/zz-last unchanged")
+	if g := byPath(t, all, "data/gone"); g.Kind != capstan.KindDir || g.Host != at("gone") {
+		t.Errorf("%s %s", g.Kind, g.Host)
+	}
+	if g := byPath(t, all, "data/same-size"); string(g.content) != "new" {
+		t.Errorf("%q", g.content)
+	}
+}
+
+// What was not held, or not held as it was, is read again.
+func TestBaselineOutcomes(t *testing.T) {
+	t.Parallel()
+	root := tree(t, map[string]string{"changed": "", "excluded": "", "failed/sub/file": "", "stored": "", "vanished": ""})
+	baseline := keep(collect(t, open(t, root, Options{}), nil))
+	entries := baseline.children["data"]
+	for i, outcome := range []capstan.Outcome{
+		capstan.OutcomeChanged, capstan.OutcomeExcluded, capstan.OutcomeFailed, capstan.OutcomeUnchanged, capstan.OutcomeVanished,
+	} {
+		entries[i].Outcome = outcome
+	}
+	// Failed once, gone now: it was never held, so it is not deleted either.
+	baseline.children["data"] = append(entries, capstan.Entry{Path: "data/zz", Kind: capstan.KindFile, Outcome: capstan.OutcomeFailed})
+	all := collect(t, open(t, root, Options{}), baseline)
+	wantOutcomes(t, all, "data unchanged", "data/changed stored", "data/excluded stored", "data/failed stored", "data/failed/sub unchanged",
+		"data/failed/sub/file unchanged", "data/stored unchanged", "data/vanished stored")
+}
+
+func TestExcludedSinceBaseline(t *testing.T) {
+	t.Parallel()
+	root := tree(t, map[string]string{"a/b": "", "c": ""})
+	baseline := keep(collect(t, open(t, root, Options{}), nil))
+	all := collect(t, open(t, root, Options{Excludes: []string{"a"}}), baseline)
+	wantOutcomes(t, all, "data unchanged", "data/a excluded", "data/c unchanged")
+}
+
+func TestBaselineFails(t *testing.T) {
+	t.Parallel()
+	root := tree(t, map[string]string{"a/b/c": ""})
+	for _, dir := range []string{"", "data", "data/a/b"} {
+		baseline := keep(collect(t, open(t, root, Options{}), nil))
+		baseline.hook = func(asked string) error {
+			if asked == dir {
+				return errTest
+			}
+			return nil
+		}
+		err := open(t, root, Options{}).Scan(t.Context(), baseline, discard)
+		if !errors.Is(err, errTest) || !strings.Contains(err.Error(), dir) {
+			t.Errorf("%q: %v", dir, err)
+		}
+	}
+}
+
+// An unsorted baseline is sorted, not believed.
+func TestUnsortedBaseline(t *testing.T) {
+	t.Parallel()
+	root := tree(t, map[string]string{"a": "", "b": "", "c": ""})
+	baseline := keep(collect(t, open(t, root, Options{}), nil))
+	entries := baseline.children["data"]
+	entries[0], entries[2] = entries[2], entries[0]
+	wantOutcomes(t, collect(t, open(t, root, Options{}), baseline), "data unchanged", "data/a unchanged", "data/b unchanged", "data/c unchanged")
+}

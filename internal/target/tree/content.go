@@ -1,0 +1,135 @@
+package tree
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"capstan"
+)
+
+// chunkSize is how much content is in memory for each Place that is running.
+// Smaller files are read whole before anything is created.
+const chunkSize = 256 << 10
+
+var errNoContent = errors.New("a file was given without content")
+
+// contentFile is where content goes.
+type contentFile interface {
+	io.WriterAt
+	// Truncate sets the size; what was never written within it is a hole.
+	Truncate(size int64) error
+}
+
+// readError sets a failure of the reader apart from one of the target.
+type readError struct{ err error }
+
+func (e *readError) Error() string { return e.err.Error() }
+func (e *readError) Unwrap() error { return e.err }
+
+// fill reads until buf is full or the reader ends. done is true when it has ended.
+func fill(r io.Reader, buf []byte) (n int, done bool, err error) {
+	idle := 0
+	for n < len(buf) {
+		m, err := r.Read(buf[n:])
+		n += m
+		if errors.Is(err, io.EOF) {
+			return n, true, nil
+		}
+		if err != nil {
+			return n, false, &readError{err}
+		}
+		if m > 0 {
+			idle = 0
+		} else if idle++; idle > 100 {
+			return n, false, &readError{io.ErrNoProgress}
+		}
+	}
+	return n, false, nil
+}
+
+// layout puts stored bytes, which come one after another, at their places in
+// the file.
+type layout struct {
+	now    capstan.Extent   // what is left of the current range
+	ranges []capstan.Extent // the ones after it
+	placed int64            // bytes so far
+	total  int64            // stored size
+	size   int64            // logical size
+	tail   bool             // the file ends in a hole
+}
+
+// newLayout checks the entry's data ranges; whatever is wrong with them is damage.
+func newLayout(e *capstan.Entry) (*layout, error) {
+	if e.Size < 0 {
+		return nil, fmt.Errorf("negative size: %w", capstan.ErrDamaged)
+	}
+	if !e.Sparse {
+		return &layout{now: capstan.Extent{Length: e.Size}, total: e.Size, size: e.Size}, nil
+	}
+	l := &layout{ranges: e.Data, size: e.Size}
+	end := int64(0)
+	for _, x := range e.Data {
+		if x.Offset < end || x.Offset > e.Size || x.Length < 0 || x.Length > e.Size-x.Offset {
+			return nil, fmt.Errorf("data ranges out of order or beyond the size: %w", capstan.ErrDamaged)
+		}
+		end = x.Offset + x.Length
+		l.total += x.Length
+	}
+	l.tail = end < e.Size
+	return l, nil
+}
+
+// place writes the next stored bytes.
+func (l *layout) place(w io.WriterAt, b []byte) error {
+	if int64(len(b)) > l.total-l.placed {
+		return &readError{fmt.Errorf("more content than the %d bytes that the entry has: %w", l.total, capstan.ErrDamaged)}
+	}
+	for len(b) > 0 {
+		if l.now.Length == 0 {
+			l.now, l.ranges = l.ranges[0], l.ranges[1:]
+			continue
+		}
+		n := min(int64(len(b)), l.now.Length)
+		if _, err := w.WriteAt(b[:n], l.now.Offset); err != nil {
+			return err
+		}
+		b = b[n:]
+		l.placed += n
+		l.now.Offset += n
+		l.now.Length -= n
+	}
+	return nil
+}
+
+// finish sets the size, once all content is placed.
+func (l *layout) finish(w contentFile) error {
+	if l.placed < l.total {
+		return &readError{fmt.Errorf("the content ends after %d of %d bytes: %w", l.placed, l.total, capstan.ErrDamaged)}
+	}
+	if l.tail {
+		return w.Truncate(l.size)
+	}
+	return nil
+}
+
+// copyRest writes the chunk of n bytes at the start of buf, then what is left
+// in r unless done says that it has ended, and sets the size.
+func (l *layout) copyRest(ctx context.Context, w contentFile, r io.Reader, buf []byte, n int, done bool) error {
+	for {
+		if err := l.place(w, buf[:n]); err != nil {
+			return err
+		}
+		if done {
+			return l.finish(w)
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		var err error
+		if n, done, err = fill(r, buf); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,30 @@
+// Package tree writes restored entries into a directory: confined to it, and
+// with everything that was kept of them.
+//
+// Use: Open the target, then for every entry in the order of
+// capstan.ComparePaths call Dir for a directory, Place for what stands by
+// itself and Link for a further name of a file; at last call FinishDir for
+// every directory, deepest first, then Sync if the tree must survive a power
+// loss, then Close. Notes tells what the target could not keep.
+//
+// Confinement: a path that is absolute or has an empty, "." or ".." component
+// is refused. Directories are opened component by component, relative to the
+// one above and never through a symlink, so a link that was there before, was
+// restored before, or is swapped in meanwhile leads nowhere. Whoever may move
+// a directory of the target elsewhere during the restore takes what is written
+// in it along; nobody can point the restore at a directory that it was not in.
+//
+// Crash: a file appears under its name only when its content and metadata are
+// whole. It is written without a name (O_TMPFILE) where the filesystem can do
+// that, so a killed restore leaves nothing behind; elsewhere it is written as
+// ".capstan-RANDOM-N" beside its place and renamed. A directory in the making
+// is accessible to its owner only, until FinishDir.
+//
+// Order and blocking: methods block for the I/O that they do, and Place also
+// for its reader. They may be called from several goroutines for different
+// paths; FinishDir must follow all that is placed in that directory. They look
+// at ctx at their start and, for content, between chunks.
+//
+// The complete implementation is for Linux. Elsewhere a reduced one keeps
+// names, content, permissions, times, symlinks and hard links.
+package tree
