@@ -184,8 +184,8 @@ func (r *backupRun) adopt(entries []capstan.Entry) {
 	r.tally.entries(entries)
 }
 
-// heartbeat keeps the run's row current, and passes a cancellation that another
-// process asked for on to this run.
+// heartbeat keeps the run's row current, so that other processes can see how far
+// it is.
 func (r *backupRun) heartbeat(ctx context.Context) error {
 	ticker := time.NewTicker(2 * time.Second)
 	defer ticker.Stop()

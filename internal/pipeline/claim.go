@@ -9,6 +9,12 @@ import (
 	"capstan"
 )
 
+// The kinds of runs that make sets.
+const (
+	kindBackup = "backup"
+	kindResume = "resume"
+)
+
 // maxTakenNames bounds how many set names that belong to others on a volume
 // are passed over before something else must be wrong.
 const maxTakenNames = 10000
@@ -17,6 +23,11 @@ const maxTakenNames = 10000
 // where there is one, else a new one. Afterwards the set's name is reserved on
 // the volume and the run stands in the catalog.
 func (r *backupRun) claim(ctx context.Context) error {
+	// Under the job's lock, a run that still says it runs has lost its process.
+	if _, err := r.Catalog.InterruptRuns(ctx, r.Job, kindBackup, kindResume); err != nil {
+		return err
+	}
+	r.expect(ctx)
 	open, err := r.Catalog.OpenSets(ctx, r.Job)
 	if err != nil {
 		return err
@@ -35,12 +46,20 @@ func (r *backupRun) claim(ctx context.Context) error {
 			return err
 		}
 	}
-	kind := "backup"
+	kind := kindBackup
 	if r.resumed {
-		kind = "resume"
+		kind = kindResume
 	}
 	r.run, err = r.Catalog.BeginRun(ctx, r.set.ID, r.Job, kind, os.Getpid(), r.started)
 	return err
+}
+
+// expect takes the size of the job's last set as that of this one, so that the
+// time left can be told.
+func (r *backupRun) expect(ctx context.Context) {
+	if last, err := r.Catalog.Latest(ctx, r.Job); err == nil {
+		r.Tracker.Total(last.Counts.Entries, last.Counts.BytesIn)
+	}
 }
 
 // begin makes a new set under the next name that nobody else holds on the volume.

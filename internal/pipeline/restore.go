@@ -58,6 +58,9 @@ func (e *Engine) Restore(ctx context.Context, job Restore) (RestoreSummary, erro
 	if err := e.preflight(ctx, job, want); err != nil {
 		return summary, err
 	}
+	if want.all() {
+		e.Tracker.Total(set.Counts.Entries, 0)
+	}
 	target, err := tree.Open(job.Target, tree.Options{Overwrite: job.Overwrite, NoSpecial: job.NoSpecial})
 	if err != nil {
 		return summary, err

@@ -101,6 +101,7 @@ func (r *restoreRun) settle(entry *capstan.Entry, err error) error {
 	if err == nil {
 		r.entries.Add(1)
 		r.bytes.Add(entry.StoredSize())
+		r.Tracker.Count(1, capstan.Bytes(entry.StoredSize()), 0)
 		r.Tracker.Stage(stageRestore).Moved(capstan.Bytes(entry.StoredSize()), 1)
 		return nil
 	}

@@ -166,6 +166,7 @@ func (v *verifyRun) entry(ctx context.Context, e *capstan.Entry, problem error, 
 		return cause
 	}
 	v.Tracker.Stage(stageVerify).Moved(0, 1)
+	v.Tracker.Count(1, capstan.Bytes(e.StoredSize()), 0)
 	if problem != nil {
 		check.damaged.Add(1)
 		v.problem(e.Path, problem.Error())
