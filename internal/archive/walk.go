@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 
 	"capstan"
@@ -62,6 +61,7 @@ func (a *Reader) walk(ctx context.Context, s *stream, visit func(w *Walked) erro
 			return nil
 		}
 		found := &Walked{Doubtful: doubtful, Err: err, Content: failing{err}}
+		var b *body
 		if err != nil {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
@@ -72,12 +72,15 @@ func (a *Reader) walk(ctx context.Context, s *stream, visit func(w *Walked) erro
 		} else {
 			found.Entry, found.Header = h.Entry, h.Length
 			found.Entry.Location.Offset = off
-			b := newBody(s, h.Entry.Location.Size, capstan.Hash{})
+			b = newBody(s, h.Entry.Location.Size, capstan.Hash{})
 			found.Content = b
 			off += h.Length + b.left + tarfile.Padding(b.left)
-			defer b.close()
 		}
-		if err := visit(found); err != nil {
+		err = visit(found)
+		if b != nil {
+			b.close()
+		}
+		if err != nil {
 			return err
 		}
 		if off < 0 {
@@ -135,12 +138,4 @@ func searchHeader(b []byte) (at, rest int) {
 		}
 		from = start + 1
 	}
-}
-
-// String describes a problem for people.
-func (w *Walked) String() string {
-	if w.Err != nil {
-		return fmt.Sprintf("offset %d: %v", w.Entry.Location.Offset, w.Err)
-	}
-	return fmt.Sprintf("offset %d: %s %q, %d bytes", w.Entry.Location.Offset, w.Entry.Kind, w.Entry.Path, w.Entry.Location.Size)
 }

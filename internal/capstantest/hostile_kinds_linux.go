@@ -93,7 +93,8 @@ func (b *builder) owners() {
 		b.file("owners/dir/"+name, []byte(name), mode)
 	}
 	b.file("owners/large-ids", nil, 0o644)
-	b.check(os.Lchown(b.path("owners/large-ids"), 3_000_000_000, 4_000_000_000))
+	large := [2]uint32{3_000_000_000, 4_000_000_000}
+	b.check(os.Lchown(b.path("owners/large-ids"), int(large[0]), int(large[1])))
 	b.touch("owners/large-ids", b.tick())
 	b.symlink("owners/symlink", "plain")
 	b.check(os.Lchown(b.path("owners/symlink"), 1234, 5678))

@@ -65,7 +65,7 @@ func (a *app) doctor(ctx context.Context, d *daemon.Daemon) error {
 }
 
 // version is set by the linker; see the Makefile.
-var version = "" //nolint:gochecknoglobals // the linker needs a variable
+var version = ""
 
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{

@@ -1,7 +1,6 @@
 package cli_test
 
 import (
-	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,7 +14,7 @@ import (
 // scratch is a directory that is removed whatever the test put into it.
 func scratch(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "capstan-test-")
+	dir, err := os.MkdirTemp("", "capstan-test-") //nolint:usetesting // TempDir cannot remove paths beyond PATH_MAX
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +125,7 @@ func TestRealTree(t *testing.T) {
 	back := filepath.Join(dir, "back")
 	f.run("restore", "latest", "--to", back)
 	capstantest.CompareTrees(t, f.data, filepath.Join(back, name))
-	if out, err := f.command(context.Background(), "verify", "--read-data").CombinedOutput(); err != nil {
+	if out, err := f.command(t.Context(), "verify", "--read-data").CombinedOutput(); err != nil {
 		t.Errorf("verify: %v\n%s", err, out)
 	}
 	stock := filepath.Join(dir, "stock")

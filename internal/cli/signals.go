@@ -29,7 +29,7 @@ func Signals(parent context.Context) (ctx context.Context, stop func()) {
 		})
 		select {
 		case <-signals:
-			os.Exit(exitInterrupted)
+			os.Exit(exitInterrupted) //nolint:forbidigo // the second signal waits for nothing that could return
 		case <-done:
 		}
 	}()

@@ -128,7 +128,7 @@ func TestUnreadTerminal(t *testing.T) {
 	f.fill(3000)
 	for _, args := range f.working("tty") {
 		args = f.firstSet(args)
-		cmd := f.command(context.Background(), args...)
+		cmd := f.command(t.Context(), args...)
 		terminal, err := pty.Start(cmd)
 		if err != nil {
 			t.Fatal(err)
@@ -153,7 +153,7 @@ func TestEndlessStdin(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cmd := f.command(context.Background(), args...)
+		cmd := f.command(t.Context(), args...)
 		cmd.Stdin = reader
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
@@ -182,7 +182,7 @@ func TestClosedStdout(t *testing.T) {
 				{"backup", f.data, "--to", f.vol, "--json"},
 				{"restore", "latest", "--to", filepath.Join(f.dir, "back")},
 			} {
-				line := f.command(context.Background(), args...)
+				line := f.command(t.Context(), args...)
 				shell := exec.CommandContext(t.Context(), "sh", "-c", `"$@" `+redirect, "sh", line.Path)
 				shell.Args = append(shell.Args, args...)
 				shell.Dir, shell.Env = line.Dir, line.Env

@@ -7,9 +7,9 @@ import (
 	"syscall"
 	"testing"
 
-	"capstan"
-
 	"golang.org/x/sys/unix"
+
+	"capstan"
 )
 
 // mountTmpfs gives a filesystem of its own; the tests run as root.

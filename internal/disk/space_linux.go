@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"capstan"
-
 	"golang.org/x/sys/unix"
+
+	"capstan"
 )
 
 func space(path string) (Space, error) {

@@ -5,9 +5,9 @@ import (
 	"os"
 	"strings"
 
-	"capstan"
-
 	"golang.org/x/sys/windows"
+
+	"capstan"
 )
 
 func space(path string) (Space, error) {

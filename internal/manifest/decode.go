@@ -56,8 +56,11 @@ func (d *decoder) entry(line []byte) (capstan.Entry, error) {
 	return e, nil
 }
 
-// field reads the value of one field. A mistake in the JSON is left in s.
+// field reads the value of one field; null is as if it were absent.
 func (d *decoder) field(s *scanner, key []byte, e *capstan.Entry, exact *[]exactText) (err error) {
+	if s.null() {
+		return s.err
+	}
 	also := func(field *string) { *exact = append(*exact, exactText{field, s.base64()}) }
 	switch string(key) {
 	case "path":
@@ -119,7 +122,7 @@ func (d *decoder) field(s *scanner, key []byte, e *capstan.Entry, exact *[]exact
 	case "size":
 		e.Size = s.size()
 	case "data":
-		e.Data, e.Sparse = s.extents()
+		e.Data, e.Sparse = s.extents(), true
 	case "parts":
 		e.Parts = s.parts()
 	default:
@@ -135,9 +138,6 @@ func (d *decoder) field(s *scanner, key []byte, e *capstan.Entry, exact *[]exact
 
 // shared takes a text that is likely the one that was last taken.
 func (s *scanner) shared(last *string) string {
-	if s.null() {
-		return ""
-	}
 	if b := s.bytes(); string(b) != *last {
 		*last = string(b)
 	}
@@ -160,9 +160,6 @@ func (s *scanner) location(key []byte, l *capstan.Location) bool {
 }
 
 func (s *scanner) xattrs() (xattrs []capstan.Xattr) {
-	if s.null() {
-		return nil
-	}
 	s.expect('[')
 	for i := 0; s.next(']', i); i++ {
 		var x capstan.Xattr
@@ -188,11 +185,8 @@ func (s *scanner) xattrs() (xattrs []capstan.Xattr) {
 	return xattrs
 }
 
-// extents takes the data ranges of a sparse file; a null is that of another.
-func (s *scanner) extents() (extents []capstan.Extent, sparse bool) {
-	if s.null() {
-		return nil, false
-	}
+// extents takes the data ranges of a sparse file.
+func (s *scanner) extents() (extents []capstan.Extent) {
 	s.expect('[')
 	for i := 0; s.next(']', i); i++ {
 		var x capstan.Extent
@@ -203,13 +197,10 @@ func (s *scanner) extents() (extents []capstan.Extent, sparse bool) {
 		s.expect(']')
 		extents = append(extents, x)
 	}
-	return extents, true
+	return extents
 }
 
 func (s *scanner) parts() (parts []capstan.Part) {
-	if s.null() {
-		return nil
-	}
 	s.expect('[')
 	for i := 0; s.next(']', i); i++ {
 		var p capstan.Part

@@ -16,9 +16,9 @@ import (
 	"testing"
 	"time"
 
-	"capstan"
-
 	"github.com/klauspost/compress/zstd"
+
+	"capstan"
 )
 
 func testSet() capstan.Set {
@@ -47,7 +47,8 @@ func testEntries() []capstan.Entry {
 	far := []time.Time{
 		time.Unix(0, 0), time.Unix(0, 1), time.Unix(-1, 500_000_000), time.Unix(-1, 999_999_999), time.Unix(-2, 0),
 		time.Unix(1_700_000_000, 123_456_789), time.Unix(253_402_300_800, 100), time.Unix(-99_999_999_999, 7),
-		time.Unix(math.MaxInt64, 999_999_999), time.Unix(math.MinInt64, 0), time.Unix(math.MinInt64, 1), {},
+		time.Unix(math.MaxInt64, 999_999_999), time.Unix(math.MinInt64, 0), time.Unix(math.MinInt64, 1),
+		{},
 	}
 	entries := []capstan.Entry{
 		{
@@ -331,6 +332,7 @@ func TestReaderRefuses(t *testing.T) {
 		{"without archives and entries", setText + end(0, 0), nil},
 		{"unknown fields", strings.Replace(setText, "{", `{"new":{"a":[1,{}]},`, 1) + strings.Replace(entryText, "{", `{"new":[{"a":-1.5e3},null,true,"\""],`, 1) + end(0, 1), nil},
 		{"other order and spaces", "{ \"format\" : 1 , \"set\":\"2026-11_000001\",\"type\":\"set\"}\r\n" + ` { "mode" : "0644", "path":"a" ,"outcome":"stored","kind":"file","type":"entry"}` + "\n" + end(0, 1), nil},
+		{"null", setText + `{"type":"entry","path":"a","path_b64":null,"kind":"file","outcome":"stored","mode":null,"uid":null,"user":null,"mtime":null,"sha256":null,"data":null,"parts":null,"xattrs":null,"size":null,"archive":null}` + "\n" + end(0, 1), nil},
 		{"nothing", "", capstan.ErrDamaged},
 		{"no set", entryText + end(0, 1), capstan.ErrDamaged},
 		{"not JSON", "hello\n", capstan.ErrDamaged},
@@ -366,7 +368,10 @@ func TestEntriesOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	for range m.Entries() {
+	for _, err := range m.Entries() {
+		if err != nil {
+			t.Error(err)
+		}
 		break // leaving early is allowed
 	}
 	for _, err := range m.Entries() {

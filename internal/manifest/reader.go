@@ -10,17 +10,12 @@ import (
 	"iter"
 
 	"capstan"
-
-	"github.com/klauspost/compress/zstd"
 )
-
-// maxWindow bounds the memory that a foreign compressor can make the reader use.
-const maxWindow = 128 << 20
 
 // Reader reads a manifest. One goroutine uses it, from NewReader to Close.
 type Reader struct {
 	source   *source
-	zstd     *zstd.Decoder
+	stream   io.ReadCloser
 	lines    *bufio.Reader
 	decoder  decoder
 	long     []byte // of a line that does not fit into the buffer of lines
@@ -52,10 +47,9 @@ func (s *source) Read(p []byte) (int, error) {
 func NewReader(r io.Reader) (*Reader, error) {
 	m := &Reader{source: &source{Reader: r}}
 	var err error
-	m.zstd, err = zstd.NewReader(m.source, zstd.WithDecoderConcurrency(1),
-		zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+	m.stream, err = newDecompressor(m.source)
 	if err == nil {
-		m.lines = bufio.NewReaderSize(m.zstd, 256<<10)
+		m.lines = bufio.NewReaderSize(m.stream, 256<<10)
 		err = m.head()
 	}
 	if err != nil {
@@ -73,8 +67,8 @@ func (m *Reader) Archives() []capstan.Archive { return m.archives }
 
 // Close frees the reader's memory. It does not close what it reads from.
 func (m *Reader) Close() {
-	if m.zstd != nil {
-		m.zstd.Close()
+	if m.stream != nil {
+		_ = m.stream.Close() // of a decoder: it has nothing to say
 	}
 }
 

@@ -237,25 +237,25 @@ func (s *scanner) skip(depth int) {
 		s.fail("values nested too deep")
 		return
 	}
-	switch c := s.peek(); {
-	case c == '{':
+	switch s.peek() {
+	case '{':
 		s.at++
 		for i := 0; s.next('}', i); i++ {
 			s.key()
 			s.skip(depth + 1)
 		}
-	case c == '[':
+	case '[':
 		s.at++
 		for i := 0; s.next(']', i); i++ {
 			s.skip(depth + 1)
 		}
-	case c == '"':
+	case '"':
 		s.bytes()
-	case c == 't':
+	case 't':
 		s.word("true")
-	case c == 'f':
+	case 'f':
 		s.word("false")
-	case c == 'n':
+	case 'n':
 		s.word("null")
 	default:
 		s.number()

@@ -185,8 +185,8 @@ func TestDeleted(t *testing.T) {
 	if !reflect.DeepEqual(got, paths) {
 		t.Errorf("%.200q", got)
 	}
-	for range ReadDeleted(strings.NewReader("")) {
-		t.Error("an empty list yields")
+	for path, err := range ReadDeleted(strings.NewReader("")) {
+		t.Errorf("an empty list yields %q, %v", path, err)
 	}
 	for _, bad := range []string{"a", "a\x00b", "/a\x00", "\x00", "a\x00..\x00", "a//b\x00"} {
 		var last error

@@ -8,8 +8,6 @@ import (
 	"iter"
 
 	"capstan"
-
-	"github.com/klauspost/compress/zstd"
 )
 
 const (
@@ -21,7 +19,7 @@ const (
 // Writer writes a manifest. One goroutine uses it. After the first failure
 // every further call returns the same error.
 type Writer struct {
-	zstd     *zstd.Encoder
+	stream   io.WriteCloser
 	buf      []byte
 	entries  int64
 	archives int
@@ -31,14 +29,14 @@ type Writer struct {
 // NewWriter begins a manifest with the set and its archives, which come in the
 // order of their numbers. It compresses onto w and does not close it.
 func NewWriter(w io.Writer, set capstan.Set, archives []capstan.Archive) (*Writer, error) {
-	encoder, err := zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(true))
+	stream, err := newCompressor(w)
 	if err != nil {
 		return nil, err
 	}
 	if len(archives) > maxArchives {
 		return nil, fmt.Errorf("set %s has %d archives; a manifest takes %d", set.ID, len(archives), maxArchives)
 	}
-	m := &Writer{zstd: encoder, archives: len(archives)}
+	m := &Writer{stream: stream, archives: len(archives)}
 	m.line(wireSet(set))
 	for i := range archives {
 		if archives[i].Set != set.ID || i > 0 && archives[i].Number <= archives[i-1].Number {
@@ -88,7 +86,7 @@ func (w *Writer) flush(size int) {
 	if w.err != nil || len(w.buf) < size {
 		return
 	}
-	if _, err := w.zstd.Write(w.buf); err != nil {
+	if _, err := w.stream.Write(w.buf); err != nil {
 		w.err = fmt.Errorf("write manifest: %w", err)
 	}
 	w.buf = w.buf[:0]
@@ -106,7 +104,7 @@ func (w *Writer) Close() error {
 	w.line(endLine{Type: "end", Archives: w.archives, Entries: w.entries})
 	w.flush(0)
 	if w.err == nil {
-		if err := w.zstd.Close(); err != nil {
+		if err := w.stream.Close(); err != nil {
 			w.err = fmt.Errorf("write manifest: %w", err)
 		}
 	}

@@ -14,8 +14,8 @@
 // program calls KeepRunning once at its start, else a broken pipe kills it.
 //
 // Ordering: lines of one stream appear in the order in which they were handed over.
-// Nothing orders stdout against stderr, except that Summary clears the progress
-// view first.
+// Nothing orders stdout against stderr, except that Summary comes after the messages
+// that were said before it, and after the progress view.
 //
 // Blocking: only Results, Summary and Close block. Results wait for their reader for
 // ever or until the context ends. A Summary on a terminal, and Close, wait at most

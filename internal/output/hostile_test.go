@@ -17,9 +17,9 @@ import (
 	"testing"
 	"time"
 
-	"capstan"
-
 	"github.com/creack/pty"
+
+	"capstan"
 )
 
 // proof is what a played command left.
@@ -86,7 +86,7 @@ func TestUnreadTerminal(t *testing.T) {
 			if p.worked > 5*time.Second {
 				t.Errorf("the work took %v", p.worked)
 			}
-			if end := p.total - p.worked; end < 900*time.Millisecond || end > 1200*time.Millisecond {
+			if end := p.total - p.worked; end < 900*time.Millisecond || end > 1500*time.Millisecond {
 				t.Errorf("the end took %v, not about one second", end)
 			}
 			if p.dropped < 5000 || !strings.Contains(p.text, "summary: <nil>") {
@@ -125,7 +125,7 @@ func TestReadTerminal(t *testing.T) {
 	}()
 	p := end()
 	<-read
-	if p.total-p.worked > 700*time.Millisecond {
+	if p.total-p.worked > 900*time.Millisecond {
 		t.Errorf("the end took %v", p.total-p.worked)
 	}
 	text := screen.text(t)

@@ -66,8 +66,8 @@ func TestLossyWritesLinesInOrder(t *testing.T) {
 		fmt.Fprintf(l, "line %d\n", i)
 		fmt.Fprintf(&want, "line %d\n", i)
 	}
-	io.WriteString(l, "two\nin ")
-	io.WriteString(l, "one\n\nno end")
+	fmt.Fprint(l, "two\nin ")
+	fmt.Fprint(l, "one\n\nno end")
 	want.WriteString("two\nin one\n\nno end\n")
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
@@ -136,9 +136,9 @@ func TestLossyDropsALineThatIsTooLong(t *testing.T) {
 	g := newGate(true)
 	l := NewLossy(g, LossyOptions{Queue: 1000})
 	for range 100 {
-		io.WriteString(l, strings.Repeat("x", 100))
+		fmt.Fprint(l, strings.Repeat("x", 100))
 	}
-	io.WriteString(l, "y\nshort\n")
+	fmt.Fprint(l, "y\nshort\n")
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +202,7 @@ func TestLossyOutlivesAFailingWriter(t *testing.T) {
 			t.Errorf("%d writes for 50 lines: it spins", g.calls)
 		}
 		g.fail(0, nil)
-		io.WriteString(l, "healed\n")
+		fmt.Fprint(l, "healed\n")
 		if err := l.Close(); !errors.Is(err, broken) {
 			t.Errorf("Close: %v", err)
 		}
@@ -217,7 +217,7 @@ func TestDeliver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate(false)
 		l := NewLossy(g, LossyOptions{})
-		io.WriteString(l, "event\n")
+		fmt.Fprint(l, "event\n")
 		synctest.Wait() // stuck in the event
 		cause := errors.New("interrupted by the user")
 		ctx, cancel := context.WithCancelCause(t.Context())

@@ -140,7 +140,7 @@ func (p *Printer) Dropped() int64 {
 }
 
 // Summary ends the progress view and prints the outcome of a command on stdout,
-// after all events: object with JSON, else text, which may have several lines. On
+// after all events and messages: object with JSON, else text, which may have several lines. On
 // pipes and files it blocks until it is written or ctx ends, and fails if it cannot
 // be written. On a terminal it waits only within the printer's patience and takes
 // an unread terminal for no error.
@@ -159,9 +159,8 @@ func (p *Printer) Summary(ctx context.Context, text string, object any) error {
 		}
 		all = append(line, '\n')
 	}
-	if p.errTTY != nil {
-		_ = p.patiently(ctx, func(ctx context.Context) error { return p.err.Deliver(ctx, nil) }) // the view is gone, or the terminal stuck
-	}
+	// Now the view is gone and all messages are out, or stderr is stuck or broken.
+	_ = p.patiently(ctx, func(ctx context.Context) error { return p.err.Deliver(ctx, nil) })
 	var err error
 	if p.outTTY != nil {
 		err = p.patiently(ctx, func(ctx context.Context) error { return p.out.Deliver(ctx, all) })

@@ -2,7 +2,6 @@ package output
 
 import (
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"sync"
@@ -124,12 +123,12 @@ func TestPaintKeepsTheViewBelowTheMessages(t *testing.T) {
 				t.Errorf("the terminal shows\n%s\nwant\n%s", got, want)
 			}
 		}
-		io.WriteString(l, "one\n")
+		fmt.Fprint(l, "one\n")
 		l.Paint([]string{"a 1", waitColour + "b 1" + plainColour})
 		check("one\na 1\nb 1\n")
 		l.Paint([]string{"a 2", "b 2", "c 2"})
 		check("one\na 2\nb 2\nc 2\n")
-		io.WriteString(l, "two\nthree\n")
+		fmt.Fprint(l, "two\nthree\n")
 		check("one\ntwo\nthree\na 2\nb 2\nc 2\n")
 		l.Paint([]string{waitColour + strings.Repeat("long", 20) + plainColour})
 		check("one\ntwo\nthree\nlonglonglonglongl...\n")
@@ -142,7 +141,7 @@ func TestPaintKeepsTheViewBelowTheMessages(t *testing.T) {
 		}
 		l.Paint(many)
 		check("one\ntwo\nthree\n0\n1\n2\n3\n4\n5\n6\n")
-		io.WriteString(l, "four\n")
+		fmt.Fprint(l, "four\n")
 		check("one\ntwo\nthree\nfour\n0\n1\n2\n3\n4\n5\n6\n")
 		if err := l.Deliver(t.Context(), []byte("must\n")); err != nil {
 			t.Error(err)

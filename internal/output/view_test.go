@@ -99,8 +99,10 @@ func TestRenderFitsEveryWidth(t *testing.T) {
 
 func TestViewAsEvent(t *testing.T) {
 	t.Parallel()
-	v := View{Title: "s", Elapsed: 1500 * time.Millisecond, Entries: 1, BytesIn: 2, BytesOut: 3, Rate: 4, Left: time.Second,
-		Stages: []StageView{{Name: "pack", Active: true, Waiting: "space", For: 2 * time.Second}}}
+	v := View{
+		Title: "s", Elapsed: 1500 * time.Millisecond, Entries: 1, BytesIn: 2, BytesOut: 3, Rate: 4, Left: time.Second,
+		Stages: []StageView{{Name: "pack", Active: true, Waiting: "space", For: 2 * time.Second}},
+	}
 	got, err := json.Marshal(v.event(time.Unix(0, 0).UTC()))
 	if err != nil {
 		t.Fatal(err)

@@ -93,7 +93,6 @@ func (r *backupRun) begin(ctx context.Context) error {
 // archives that still lie on the volume are kept. It reports false for a set
 // that cannot be continued with this run's settings; that one is left as it is.
 func (r *backupRun) resume(ctx context.Context, set capstan.Set) (bool, error) {
-	volume := r.Volume.Info().ID
 	if set.Codec != r.Codec {
 		r.Say("interrupted set %s was compressed with %s: starting a new one", set.ID, set.Codec)
 		return false, nil
@@ -112,7 +111,7 @@ func (r *backupRun) resume(ctx context.Context, set capstan.Set) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	sealed, err := r.adoptArchives(ctx, set.ID, volume)
+	sealed, err := r.adoptArchives(ctx, set.ID)
 	if err != nil {
 		return false, err
 	}
@@ -124,7 +123,7 @@ func (r *backupRun) resume(ctx context.Context, set capstan.Set) (bool, error) {
 
 // adoptArchives keeps the archives that the volume still holds whole, and drops
 // the records of any other, whose entries are then packed again.
-func (r *backupRun) adoptArchives(ctx context.Context, set capstan.SetID, volume capstan.VolumeID) (int, error) {
+func (r *backupRun) adoptArchives(ctx context.Context, set capstan.SetID) (int, error) {
 	stored, err := r.Volume.List(ctx, set)
 	if err != nil {
 		return 0, err

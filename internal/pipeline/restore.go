@@ -113,7 +113,7 @@ func (e *Engine) preflight(ctx context.Context, job Restore, want *selection) er
 		return err
 	}
 	if occupied != nil {
-		defer occupied.Close() //nolint:errcheck // opened for reading
+		defer occupied.Close()
 	}
 	if want.all() && (occupied == nil || job.Overwrite) {
 		return nil

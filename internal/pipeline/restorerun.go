@@ -141,6 +141,9 @@ func (r *restoreRun) forEach(ctx context.Context, entries []capstan.Entry, do fu
 // contents restores files with content: one pass over each archive.
 func (r *restoreRun) contents(ctx context.Context, entries []capstan.Entry) error {
 	for group := range byArchive(entries) {
+		if err := r.reader.release(group[0].Archive); err != nil {
+			return err
+		}
 		if err := r.fromArchive(ctx, group[0].Archive, group); err != nil {
 			return err
 		}

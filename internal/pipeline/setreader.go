@@ -99,7 +99,8 @@ func (r *setReader) volume(ctx context.Context, id capstan.VolumeID) (capstan.Vo
 	return volume, nil
 }
 
-// release closes the archives below the number: restores go upwards.
+// release closes the archives below the number: reading goes upwards. One that is
+// wanted again is opened again.
 func (r *setReader) release(below capstan.ArchiveNumber) error {
 	var errs []error
 	for number, a := range r.open {

@@ -19,10 +19,10 @@ type sink struct {
 	entries *catalog.EntryWriter
 	file    capstan.VolumeFile // of the archive being written; nil between two
 	commits chan commit
-	done    chan struct{}
-	err     error // of the committer; read after done is closed
-	cancel  context.CancelCauseFunc
-	ctx     context.Context //nolint:containedctx // scoped to one pack, like the goroutine it stops
+	cancel  context.CancelCauseFunc // ends the committer
+	failed  chan struct{}           // closed when a commit failed
+	done    chan struct{}           // closed when the committer has ended
+	err     error                   // of the committer; read after failed or done is closed
 }
 
 // commit is an archive whose bytes are all written and none confirmed.
@@ -35,16 +35,18 @@ func newSink(ctx context.Context, run *backupRun) *sink {
 	ctx, cancel := context.WithCancelCause(ctx)
 	s := &sink{
 		run: run, entries: run.Catalog.NewEntryWriter(ctx, run.set.ID),
-		commits: make(chan commit, 1), done: make(chan struct{}), ctx: ctx, cancel: cancel,
+		commits: make(chan commit, 1), cancel: cancel, failed: make(chan struct{}), done: make(chan struct{}),
 	}
-	go s.commitAll()
+	go s.commitAll(ctx)
 	return s
 }
 
 // Begin starts the next archive under a name that the catalog assigns.
 func (s *sink) Begin(ctx context.Context) (capstan.ArchiveNumber, io.Writer, error) {
-	if err := context.Cause(s.ctx); err != nil {
-		return 0, nil, err
+	select {
+	case <-s.failed:
+		return 0, nil, s.err
+	default:
 	}
 	planned, err := s.run.Catalog.PlanArchive(ctx, s.run.set.ID, s.run.Codec, s.run.Volume.Info().ID)
 	if err != nil {
@@ -84,40 +86,43 @@ func (s *sink) Sealed(ctx context.Context, sealed capstan.Archive) error {
 	select {
 	case s.commits <- commit{sealed, file}:
 		return nil
-	case <-s.ctx.Done():
-		return errors.Join(context.Cause(s.ctx), file.Abort())
+	case <-s.failed:
+		return errors.Join(s.err, file.Abort())
 	case <-ctx.Done():
 		return errors.Join(context.Cause(ctx), file.Abort())
 	}
 }
 
-func (s *sink) commitAll() {
+// commitAll commits archives until there are no more; after the first failure it
+// only takes back what comes.
+func (s *sink) commitAll(ctx context.Context) {
 	defer close(s.done)
 	for c := range s.commits {
 		if s.err != nil {
-			s.err = errors.Join(s.err, c.file.Abort())
+			_ = c.file.Abort() // the failure that led here says more
 			continue
 		}
-		if s.err = s.commit(c); s.err != nil {
-			s.cancel(s.err)
+		if err := s.commit(ctx, c); err != nil {
+			s.err = err
+			close(s.failed)
 		}
 	}
 }
 
 // commit makes one archive durable and then says so in the catalog.
-func (s *sink) commit(c commit) error {
-	if err := context.Cause(s.ctx); err != nil {
+func (s *sink) commit(ctx context.Context, c commit) error {
+	if err := context.Cause(ctx); err != nil {
 		return errors.Join(err, c.file.Abort())
 	}
 	size := capstan.Bytes(c.archive.Size)
 	done := s.run.Tracker.Stage(stageCommit).Step(c.archive.Name, progress.StepSync, len(s.commits))
-	err := c.file.Commit(s.ctx)
+	err := c.file.Commit(ctx)
 	done(size, err)
 	if err != nil {
 		return fmt.Errorf("archive %s: %w", c.archive.Name, err)
 	}
 	done = s.run.Tracker.Stage(stageCommit).Step(c.archive.Name, "catalog", len(s.commits))
-	err = s.run.Catalog.CommitArchive(s.ctx, c.archive, s.run.Volume.Info().ID, capstan.CopyWritten)
+	err = s.run.Catalog.CommitArchive(ctx, c.archive, s.run.Volume.Info().ID, capstan.CopyWritten)
 	done(0, err)
 	if err != nil {
 		return err

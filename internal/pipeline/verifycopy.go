@@ -39,7 +39,7 @@ func (v *verifyRun) file(ctx context.Context, volume capstan.Volume, c *copyChec
 		c.fail(capstan.CopyMissing, err)
 		return context.Cause(ctx)
 	}
-	defer file.Close() //nolint:errcheck // only read from
+	defer file.Close()
 	if file.Size() != c.archive.Size {
 		c.fail(capstan.CopyDamaged, fmt.Errorf("is %d bytes long, was written with %d", file.Size(), c.archive.Size))
 		return nil

@@ -82,8 +82,7 @@ func (c *Command) find() (string, error) {
 		return path, nil
 	}
 	// "exec: "x": executable file not found in $PATH" holds the name twice.
-	var lookup *exec.Error
-	if errors.As(err, &lookup) {
+	if lookup, ok := errors.AsType[*exec.Error](err); ok {
 		err = lookup.Err
 	}
 	next := "check the path"

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -244,4 +245,25 @@ func TestChildDiesWithItsParent(t *testing.T) {
 	if err := parent.Wait(); err == nil {
 		t.Error("the parent was not killed")
 	}
+}
+
+// A child that hangs in the kernel outlives SIGKILL. None can be made here, so its
+// process group is one that does not exist.
+func TestImmortalChildIsLeftBehind(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &Process{
+			command: Command{Path: "mt", Grace: time.Minute}, group: &group{pid: 1 << 30},
+			started: time.Now(), done: make(chan struct{}), stop: make(chan struct{}),
+		}
+		go p.supervise(t.Context(), make(chan error))
+		start := time.Now()
+		_, err := p.Stop(t.Context())
+		if !errors.Is(err, ErrImmortal) || time.Since(start) != time.Minute+lastPatience {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+		if want := "mt: stopped; cannot be killed; it hangs in the kernel after 1m5s"; err.Error() != want {
+			t.Errorf("%q, want %q", err, want)
+		}
+	})
 }

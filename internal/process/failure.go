@@ -25,7 +25,7 @@ func (e *ExitError) Error() string {
 	b.WriteString(e.Name)
 	switch {
 	case e.Err != nil:
-		fmt.Fprintf(&b, ": %v after %v", e.Err, e.Elapsed.Round(time.Millisecond))
+		fmt.Fprintf(&b, ": %s after %v", strings.ReplaceAll(e.Err.Error(), "\n", "; "), e.Elapsed.Round(time.Millisecond))
 		if e.Signal != "" {
 			fmt.Fprintf(&b, " (signal: %s)", e.Signal)
 		}

@@ -26,6 +26,7 @@ type Process struct {
 	cmd     *exec.Cmd
 	group   *group
 	started time.Time
+	input   *input // nil if stdin is a file or null
 	streams []*stream
 	out     *tail // nil if stdout is streamed
 	err     *tail
@@ -65,10 +66,9 @@ func Start(ctx context.Context, c Command) (*Process, error) {
 	if c.Keep <= 0 {
 		c.Keep = defaultKeep
 	}
-	p := &Process{command: c, broken: make(chan error, 2), stop: make(chan struct{}), done: make(chan struct{})}
+	p := &Process{command: c, broken: make(chan error, 3), stop: make(chan struct{}), done: make(chan struct{})}
 	p.cmd = exec.Command(path, c.Args...) //nolint:noctx // supervise ends it: a context could kill the child only, not its group
-	p.cmd.Dir, p.cmd.Env, p.cmd.Stdin = c.Dir, c.Env, c.Stdin
-	p.cmd.WaitDelay = drainTime // for a Stdin that blocks
+	p.cmd.Dir, p.cmd.Env = c.Dir, c.Env
 	if p.group, err = newGroup(p.cmd); err != nil {
 		return nil, p.startError(err)
 	}
@@ -80,11 +80,12 @@ func Start(ctx context.Context, c Command) (*Process, error) {
 	exited, began := make(chan error, 1), make(chan error, 1)
 	go p.live(theirs, began, exited)
 	if err := <-began; err != nil { // fork and exec: short
-		for _, s := range p.streams {
-			s.abandon()
-		}
+		p.disconnect()
 		p.group.close()
 		return nil, p.startError(err)
+	}
+	if p.input != nil {
+		go p.input.copy()
 	}
 	for _, s := range p.streams {
 		go s.copy()
@@ -93,8 +94,24 @@ func Start(ctx context.Context, c Command) (*Process, error) {
 	return p, nil
 }
 
-// connect sets the child's output and gives the files that are its own.
+// connect sets the child's streams and gives the files that are its own.
 func (p *Process) connect() (theirs []*os.File, err error) {
+	defer func() {
+		if err != nil {
+			p.disconnect()
+			closeAll(theirs)
+		}
+	}()
+	switch file, ok := p.command.Stdin.(*os.File); {
+	case ok:
+		p.cmd.Stdin = file
+	case p.command.Stdin != nil:
+		in, child, err := newInput(p.command.Stdin, p.broken)
+		if err != nil {
+			return theirs, err
+		}
+		p.input, p.cmd.Stdin, theirs = in, child, append(theirs, child)
+	}
 	open := func(w io.Writer, kept **tail, vital bool) (io.Writer, error) {
 		switch file, ok := w.(*os.File); {
 		case ok:
@@ -110,18 +127,28 @@ func (p *Process) connect() (theirs []*os.File, err error) {
 		p.streams, theirs = append(p.streams, s), append(theirs, child)
 		return child, nil
 	}
-	if p.cmd.Stdout, err = open(p.command.Stdout, &p.out, p.command.Stdout != nil); err == nil {
-		p.cmd.Stderr, err = open(p.command.Stderr, &p.err, false)
+	if p.cmd.Stdout, err = open(p.command.Stdout, &p.out, p.command.Stdout != nil); err != nil {
+		return theirs, err
 	}
-	if err != nil {
-		for _, s := range p.streams {
-			s.abandon()
-		}
-		for _, file := range theirs {
-			_ = file.Close() // nothing was written to it
-		}
-	}
+	p.cmd.Stderr, err = open(p.command.Stderr, &p.err, false)
 	return theirs, err
+}
+
+// disconnect closes this program's ends of the pipes of a child that did not start.
+func (p *Process) disconnect() {
+	if p.input != nil {
+		p.input.finish()
+	}
+	for _, s := range p.streams {
+		s.abandon()
+	}
+}
+
+// closeAll closes the child's ends of the pipes, to which this program writes nothing.
+func closeAll(files []*os.File) {
+	for _, file := range files {
+		_ = file.Close()
+	}
 }
 
 // live starts the child and waits for it. Linux sends the death signal when the
@@ -131,9 +158,7 @@ func (p *Process) live(theirs []*os.File, began, exited chan<- error) {
 	defer runtime.UnlockOSThread()
 	p.started = time.Now()
 	err := p.cmd.Start()
-	for _, file := range theirs {
-		_ = file.Close() // the child has its own; nothing was written to this one
-	}
+	closeAll(theirs) // the child has its own
 	if err == nil {
 		p.group.adopt(p.cmd.Process)
 	}

@@ -153,8 +153,7 @@ func TestStartFailuresNameTheTool(t *testing.T) {
 
 func TestFloodsStayInBounds(t *testing.T) {
 	t.Parallel()
-	c := sh(`yes | head -c 30000000; echo; echo end; yes >&2 | head -c 10 >&2; echo problem >&2`)
-	c.Args[1] = `yes | head -c 30000000; echo; echo end; yes | head -c 3000000 >&2; echo problem >&2`
+	c := sh(`yes | head -c 30000000; echo; echo end; yes | head -c 3000000 >&2; echo problem >&2`)
 	c.Keep = 4 * capstan.KiB
 	p, err := Start(t.Context(), c)
 	if err != nil {
@@ -227,7 +226,7 @@ func TestFailingWriterEndsTheChild(t *testing.T) {
 	}
 }
 
-func TestStdinThatBlocksOrFails(t *testing.T) {
+func TestStdinThatBlocks(t *testing.T) {
 	t.Parallel()
 	r, w := io.Pipe()
 	start := time.Now()
@@ -237,10 +236,21 @@ func TestStdinThatBlocksOrFails(t *testing.T) {
 	if err := w.Close(); err != nil { // frees the goroutine that reads it
 		t.Error(err)
 	}
+}
+
+// Half an input must not look like a whole one: a restore would commit it.
+func TestFailingStdinIsNoEndOfFile(t *testing.T) {
+	t.Parallel()
+	marker := filepath.Join(t.TempDir(), "committed")
 	broken := errors.New("source is gone")
-	_, err := Run(t.Context(), Command{Path: "cat", Stdin: io.MultiReader(strings.NewReader("begin"), failing{broken})})
-	if !errors.Is(err, broken) {
+	c := sh(`cat >/dev/null; echo >"$1"`)
+	c.Args = append(c.Args, "sh", marker)
+	c.Stdin = io.MultiReader(strings.NewReader("begin"), failing{broken})
+	if _, err := Run(t.Context(), c); !errors.Is(err, broken) {
 		t.Errorf("%v", err)
+	}
+	if _, err := os.Stat(marker); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the child saw the end of its input: %v", err)
 	}
 }
 

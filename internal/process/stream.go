@@ -24,10 +24,9 @@ type stream struct {
 	w      io.Writer
 	vital  bool          // the caller counts on all of it
 	dead   atomic.Bool   // the child has ended
-	ended  chan struct{} // closed when copy has returned; the fields below are then valid
-	err    error         // of the writer, or of reading
+	ended  chan struct{} // closed when copy has returned; held is then valid
 	held   bool          // another process has the pipe open
-	broken chan<- error  // is told err at once
+	broken chan<- error  // is told at once why the stream failed
 }
 
 // newStream gives the child's end of the pipe.
@@ -45,7 +44,6 @@ func (s *stream) copy() {
 	err := s.pump()
 	_ = s.r.Close() // whoever still writes gets SIGPIPE
 	if err != nil && !errors.Is(err, os.ErrClosed) {
-		s.err = err
 		s.broken <- err // has room for every stream
 	}
 }

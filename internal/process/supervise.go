@@ -18,7 +18,7 @@ func (p *Process) supervise(ctx context.Context, exited <-chan error) {
 		timeout = timer.C
 	}
 	var waited, cause error
-	var failures []error
+	dead := true
 	select {
 	case waited = <-exited:
 	default:
@@ -34,10 +34,10 @@ func (p *Process) supervise(ctx context.Context, exited <-chan error) {
 		}
 	}
 	if cause != nil {
-		var dead bool
-		if waited, dead = p.end(exited); !dead {
-			failures = append(failures, ErrImmortal)
-		}
+		waited, dead = p.end(exited)
+	}
+	if p.input != nil {
+		p.input.finish()
 	}
 	for _, s := range p.streams {
 		s.finish()
@@ -59,7 +59,7 @@ func (p *Process) supervise(ctx context.Context, exited <-chan error) {
 	if cause != nil {
 		p.hurry()
 	}
-	p.conclude(waited, cause, failures)
+	p.conclude(waited, cause, dead)
 }
 
 // end terminates the group, then kills it. dead is false if that was of no use.
@@ -101,43 +101,44 @@ func (p *Process) hurry() {
 	}
 }
 
-// conclude sets the result and the error.
-func (p *Process) conclude(waited, cause error, failures []error) {
+// conclude sets the result and the error. dead says whether the child is gone, and
+// waited is what waiting for it gave.
+func (p *Process) conclude(waited, cause error, dead bool) {
 	r := Result{ExitCode: -1, Elapsed: time.Since(p.started)}
-	dead := !errors.Is(errors.Join(failures...), ErrImmortal)
+	failures := []error{cause}
 	if dead {
 		r.ExitCode, r.Signal = p.cmd.ProcessState.ExitCode(), endingSignal(p.cmd.ProcessState)
+	} else {
+		failures = append(failures, ErrImmortal)
 	}
-	complete := true
 	for _, s := range p.streams {
 		select {
 		case <-s.ended:
-		default: // its goroutine may still write: what it kept is out of reach
-			complete = false
+		default: // it was left behind and may still write
 			continue
 		}
-		r.Held = r.Held || s.held
-		if s.err != nil && !errors.Is(cause, s.err) {
-			failures = append(failures, s.err)
+		switch s.w {
+		case p.out:
+			r.Stdout, r.StdoutCut = p.out.last()
+		case p.err:
+			r.Stderr, r.StderrCut = p.err.last()
 		}
+		r.Held = r.Held || s.held
 		if s.held && s.vital && cause == nil {
 			failures = append(failures, ErrHeld)
 		}
 	}
-	if complete {
-		if p.out != nil {
-			r.Stdout, r.StdoutCut = p.out.last()
-		}
-		if p.err != nil {
-			r.Stderr, r.StderrCut = p.err.last()
+	for more := true; more; {
+		select {
+		case err := <-p.broken:
+			failures = append(failures, err)
+		default:
+			more = false
 		}
 	}
 	var exit *exec.ExitError
-	if waited != nil && !errors.As(waited, &exit) && !errors.Is(waited, exec.ErrWaitDelay) {
-		failures = append(failures, waited) // Stdin could not be read
-	}
-	if cause != nil {
-		failures = append([]error{cause}, failures...)
+	if waited != nil && !errors.As(waited, &exit) {
+		failures = append(failures, waited)
 	}
 	p.result = r
 	p.failed = p.failure(r, errors.Join(failures...))

@@ -80,7 +80,7 @@ func TestStagesKeepTheOrderOfFirstUse(t *testing.T) {
 			t.Errorf("stage %d is %s", i, snap.Stages[i].Name)
 		}
 	}
-	if tracker.Stage("scan") != tracker.Stage("scan") || tracker.Stage("scan").Name() != "scan" {
+	if first, again := tracker.Stage("scan"), tracker.Stage("scan"); first != again || first.Name() != "scan" {
 		t.Error("a name has two stages")
 	}
 }

@@ -264,20 +264,25 @@ func TestWatchForgivesAGapInItsOwnTime(t *testing.T) {
 		Warn: func(*Stall) { warned++ },
 		Fail: func(s *Stall) { t.Errorf("failed: %v", s) },
 	}}
+	look := func() {
+		if stuck := w.look(tracker.Snapshot()); stuck != nil {
+			t.Errorf("stuck: %v", stuck)
+		}
+	}
 	for range 30 {
 		now = now.Add(time.Second)
-		w.look(tracker.Snapshot())
+		look()
 	}
 	now = now.Add(8 * time.Hour)
 	for range 25 {
-		w.look(tracker.Snapshot())
+		look()
 		now = now.Add(time.Second)
 	}
 	if warned != 0 {
 		t.Errorf("%d warnings", warned)
 	}
 	for range 20 {
-		w.look(tracker.Snapshot())
+		look()
 		now = now.Add(time.Second)
 	}
 	if warned != 2 {

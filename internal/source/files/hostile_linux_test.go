@@ -150,7 +150,7 @@ func checkStat(t *testing.T, g *got) {
 	t.Helper()
 	var st unix.Stat_t
 	must(t, unix.Lstat(g.Host, &st))
-	if g.Mode != st.Mode&0o7777 || g.UID != st.Uid || g.GID != st.Gid || g.Ino != st.Ino || g.Dev != st.Dev || uint64(g.Links) != st.Nlink ||
+	if g.Mode != st.Mode&0o7777 || g.UID != st.Uid || g.GID != st.Gid || g.Ino != st.Ino || g.Dev != st.Dev || uint64(g.Links) != uint64(st.Nlink) ||
 		!g.ModTime.Equal(time.Unix(st.Mtim.Unix())) || !g.ChangeTime.Equal(time.Unix(st.Ctim.Unix())) {
 		t.Errorf("%q: %+v differs from %+v", g.Path, g.Entry, st)
 	}

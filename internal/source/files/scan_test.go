@@ -249,3 +249,32 @@ func TestLargeDirectory(t *testing.T) {
 		t.Errorf("still busy with %q", host)
 	}
 }
+
+// BenchmarkScan reads a warm tree of small files: entries a second are what
+// matters.
+func BenchmarkScan(b *testing.B) {
+	const dirs, files = 50, 40
+	root := b.TempDir()
+	content := []byte(strings.Repeat("c", 5000))
+	for d := range dirs {
+		dir := filepath.Join(root, fmt.Sprintf("%04d", d))
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			b.Fatal(err)
+		}
+		for f := range files {
+			if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%06d", f)), content, 0o644); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	for b.Loop() {
+		s, err := New(root, Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := s.Scan(b.Context(), nil, discard); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N*(1+dirs+dirs*files))/b.Elapsed().Seconds(), "entries/s")
+}

@@ -6,8 +6,17 @@ import (
 	"os"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"capstan"
 )
+
+func TestMain(m *testing.M) {
+	if os.Getenv(strangerTree) != "" {
+		os.Exit(scanAsStranger())
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // scanAsStranger is the main function of the test binary when it runs again as
 // an unprivileged user: it prints a line for each entry.

@@ -12,17 +12,8 @@ import (
 	"sync"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"capstan"
 )
-
-func TestMain(m *testing.M) {
-	if os.Getenv(strangerTree) != "" {
-		os.Exit(scanAsStranger())
-	}
-	goleak.VerifyTestMain(m)
-}
 
 // got is an emitted item with its content.
 type got struct {

@@ -34,7 +34,7 @@ func fill(r io.Reader, buf []byte) (n int, done bool, err error) {
 	for n < len(buf) {
 		m, err := r.Read(buf[n:])
 		n += m
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF { //nolint:errorlint // the end comes unwrapped; what wraps it is a failure
 			return n, true, nil
 		}
 		if err != nil {

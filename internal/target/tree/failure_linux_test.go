@@ -219,6 +219,20 @@ func TestOtherRefusals(t *testing.T) {
 	if names, err := os.ReadDir(dir); err != nil || len(names) != 0 {
 		t.Errorf("left in the target: %v, %v", names, err)
 	}
+	beyond := capstan.Entry{Kind: capstan.KindBlkDevice, Major: 1 << 13, Minor: 1}
+	if err := open(t, dir, Options{}).Place(t.Context(), "beyond", &beyond, nil); !errors.Is(err, errDevice) {
+		t.Errorf("device number: %v", err)
+	}
+	nobody := capstan.Entry{Kind: capstan.KindFile, Mode: 0o4755, UID: 1<<32 - 1, GID: 7}
+	if err := tree.Place(t.Context(), "nobody", &nobody, strings.NewReader("")); err != nil {
+		t.Error(err)
+	}
+	if info, err := os.Stat(dir + "/nobody"); err != nil || info.Mode() != 0o755 {
+		t.Errorf("setuid for an owner that is none: %v, %v", info, err)
+	}
+	if got := tree.Notes(); len(got) != 3 || got[1] != "owners not restored: the target does not allow it (1 entry, first nobody)" {
+		t.Errorf("notes %q", got)
+	}
 	if err := errors.Join(tree.Dir(t.Context(), "d"), placeText(t.Context(), tree, "f", "x")); err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -20,16 +19,29 @@ const (
 	linkThrough                   // linkat(2) through /proc/self/fd
 )
 
-// findLinkMethod tries both on a directory: linking it as "." fails with EEXIST
-// once the kernel has accepted the way in which the source is named.
-func findLinkMethod(fd int) linkMethod {
-	if err := unix.Linkat(fd, "", fd, ".", unix.AT_EMPTY_PATH); errors.Is(err, unix.EEXIST) {
-		return linkByFD
+// findLinkMethod tries in the target itself what works there.
+func (t *Tree) findLinkMethod() linkMethod {
+	root := t.dirs.root
+	fd, err := openat(root.fd, ".", unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return linkNever
 	}
-	if err := unix.Linkat(unix.AT_FDCWD, procPath(fd), fd, ".", unix.AT_SYMLINK_FOLLOW); errors.Is(err, unix.EEXIST) {
-		return linkThrough
+	defer closeAll([]int{fd})
+	for _, method := range []linkMethod{linkByFD, linkThrough} {
+		temp := t.tempName()
+		if err := method.link(fd, root.fd, temp); err == nil && unix.Unlinkat(root.fd, temp, 0) == nil {
+			return method
+		}
 	}
 	return linkNever
+}
+
+// link gives a file without a name the given one, which must be free.
+func (m linkMethod) link(fd, dir int, name string) error {
+	if m == linkByFD {
+		return unix.Linkat(fd, "", dir, name, unix.AT_EMPTY_PATH)
+	}
+	return unix.Linkat(unix.AT_FDCWD, procPath(fd), dir, name, unix.AT_SYMLINK_FOLLOW)
 }
 
 // newFile is a file that is not yet under its final name.
@@ -171,7 +183,7 @@ func (f *newFile) discard() error {
 // fails, and then what had the name before still has it.
 func (t *Tree) publish(f *newFile, name, path string) error {
 	if f.temp == "" {
-		err := t.link(f.fd, f.dir, name)
+		err := t.naming.link(f.fd, f.dir.fd, name)
 		if err == nil {
 			if err = unix.Close(f.fd); err != nil {
 				err = errors.Join(err, unix.Unlinkat(f.dir.fd, name, 0))
@@ -182,7 +194,7 @@ func (t *Tree) publish(f *newFile, name, path string) error {
 			return errors.Join(err, unix.Close(f.fd))
 		}
 		f.temp = t.tempName()
-		if err := t.link(f.fd, f.dir, f.temp); err != nil {
+		if err := t.naming.link(f.fd, f.dir.fd, f.temp); err != nil {
 			return errors.Join(err, unix.Close(f.fd))
 		}
 	}
@@ -198,14 +210,6 @@ func (t *Tree) publish(f *newFile, name, path string) error {
 		return errors.Join(err, unix.Unlinkat(f.dir.fd, f.temp, 0))
 	}
 	return nil
-}
-
-// link gives a file without a name the given one, which must be free.
-func (t *Tree) link(fd int, dir *openDir, name string) error {
-	if t.naming == linkByFD {
-		return unix.Linkat(fd, "", dir.fd, name, unix.AT_EMPTY_PATH)
-	}
-	return unix.Linkat(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(fd), dir.fd, name, unix.AT_SYMLINK_FOLLOW)
 }
 
 // renameNew renames within a directory and fails with EEXIST if the name is

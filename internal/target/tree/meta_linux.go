@@ -3,6 +3,7 @@ package tree
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 	"unsafe"
 
@@ -21,6 +22,9 @@ type inode struct {
 }
 
 func (in inode) chown(uid, gid uint32) error {
+	if uid == math.MaxUint32 || gid == math.MaxUint32 {
+		return unix.EINVAL // to chown(2) this is no id: it would leave what is there
+	}
 	return retry(func() error {
 		if in.opaque {
 			return unix.Fchownat(in.fd, "", int(uid), int(gid), unix.AT_EMPTY_PATH)

@@ -43,7 +43,7 @@ type dirCache struct {
 
 	mu     sync.Mutex
 	byPath map[string]*openDir
-	recent list.List // of *openDir not in use or in use, the latest first
+	recent list.List // of *openDir, the latest used first
 	closed bool
 }
 
@@ -116,9 +116,8 @@ func (c *dirCache) step(dir *openDir, path string, create bool) (*openDir, error
 // another call was faster, that one's is used.
 func (c *dirCache) insert(dir *openDir) *openDir {
 	c.mu.Lock()
-	var stale []int
+	opened := dir
 	if known, ok := c.byPath[dir.path]; ok {
-		stale = append(stale, dir.fd)
 		dir = known
 		c.recent.MoveToFront(dir.element)
 	} else if c.closed {
@@ -128,6 +127,19 @@ func (c *dirCache) insert(dir *openDir) *openDir {
 		dir.element = c.recent.PushFront(dir)
 	}
 	dir.users++
+	stale := c.shrink()
+	c.mu.Unlock()
+	if dir != opened {
+		stale = append(stale, opened.fd)
+	}
+	closeAll(stale)
+	return dir
+}
+
+// shrink takes directories that are not in use out of the cache, the least
+// recently used ones first, until it is within its limit or all that are left
+// are in use. The mutex is held; the caller closes what it gives.
+func (c *dirCache) shrink() (stale []int) {
 	for at := c.recent.Back(); at != nil && c.recent.Len() > c.limit; {
 		idle := at.Value.(*openDir)
 		at = at.Prev()
@@ -136,9 +148,7 @@ func (c *dirCache) insert(dir *openDir) *openDir {
 			stale = append(stale, idle.fd)
 		}
 	}
-	c.mu.Unlock()
-	closeAll(stale)
-	return dir
+	return stale
 }
 
 // remove takes a directory out of the cache. The mutex is held.
@@ -153,10 +163,12 @@ func (c *dirCache) release(dir *openDir) {
 	c.mu.Lock()
 	dir.users--
 	last := dir.users == 0 && dir.dropped
+	stale := c.shrink()
 	c.mu.Unlock()
 	if last {
-		closeAll([]int{dir.fd})
+		stale = append(stale, dir.fd)
 	}
+	closeAll(stale)
 }
 
 // forget closes a directory in which nothing more will be placed.

@@ -78,6 +78,9 @@ func (t *Tree) describeNode(dir *openDir, name, path string, e *capstan.Entry) e
 	if st.Mode&unix.S_IFMT != fileType(e.Kind) || st.Nlink != 1 {
 		return errSwapped
 	}
+	if e.Kind != capstan.KindFifo && e.Kind != capstan.KindSymlink && uint64(st.Rdev) != unix.Mkdev(e.Major, e.Minor) {
+		return fmt.Errorf("%w: %d:%d", errDevice, e.Major, e.Minor)
+	}
 	if e.Kind == capstan.KindSymlink {
 		return t.describeLink(in, &st, path, e)
 	}
@@ -89,7 +92,10 @@ func (t *Tree) describeNode(dir *openDir, name, path string, e *capstan.Entry) e
 	return t.describe(in, &st, path, e)
 }
 
-var errSwapped = errors.New("something else was put in its place while it was restored")
+var (
+	errSwapped = errors.New("something else was put in its place while it was restored")
+	errDevice  = errors.New("this system has no such device number")
+)
 
 func fileType(kind capstan.EntryKind) uint32 {
 	switch kind {

@@ -46,13 +46,14 @@ func Open(dir string, o Options) (*Tree, error) {
 	_, _ = rand.Read(random) // never fails, says crypto/rand
 	t := &Tree{
 		options: o, owners: os.Geteuid() == 0, uid: uint32(os.Geteuid()), gid: uint32(os.Getegid()),
-		naming: findLinkMethod(fd), dirs: newDirCache(fd, openDirs),
+		dirs:     newDirCache(fd, openDirs),
 		tempBase: ".capstan-" + hex.EncodeToString(random) + "-",
 	}
 	if o.Owners != nil {
 		t.owners, t.mustOwn = *o.Owners, *o.Owners
 	}
 	t.buffers.New = func() any { return new([chunkSize]byte) }
+	t.naming = t.findLinkMethod()
 	return t, nil
 }
 

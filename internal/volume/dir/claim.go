@@ -43,6 +43,9 @@ func (v *Volume) ClaimSet(ctx context.Context, set capstan.SetID, by string) err
 	case err != nil:
 		return err
 	case got == "":
+		if err := v.register(by); err != nil {
+			return err
+		}
 		if err := v.makeClaim(set, by); err != nil {
 			return err
 		}
@@ -81,11 +84,17 @@ func (v *Volume) readOwner(dir string, set capstan.SetID) (string, error) {
 	case err != nil:
 		return "", err
 	}
+	return parseOwner(data, set), nil
+}
+
+// parseOwner gives stranger for an owner file that is damaged, newer, or of
+// another set (a directory renamed by hand): not ours to write in.
+func parseOwner(data []byte, set capstan.SetID) string {
 	var o owner
 	if err := json.Unmarshal(data, &o); err != nil || o.Format != ownerFormat || o.Set != set || o.Owner == "" {
-		return stranger, nil // damaged, newer, or a directory renamed by hand: not ours to write in
+		return stranger
 	}
-	return o.Owner, nil
+	return o.Owner
 }
 
 func (v *Volume) makeClaim(set capstan.SetID, by string) error {

@@ -8,10 +8,10 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"capstan"
 	"capstan/internal/disk"
-
-	"golang.org/x/sys/unix"
 )
 
 func mount(t *testing.T, dir, size string) {
@@ -236,5 +236,34 @@ func TestFreeSpaceIsAskedSeldom(t *testing.T) {
 	}
 	if err := file.Abort(); err != nil || asked != 3 {
 		t.Errorf("asked %d times for 40 MiB, %v", asked, err)
+	}
+}
+
+// Reading the marker again and again would wind a tape to and fro.
+func TestMarkerIsReadSeldom(t *testing.T) {
+	t.Parallel()
+	path := t.TempDir()
+	open(t, path, Options{Create: true, Catalog: "home"})
+	reads := 0
+	v := open(t, path, Options{Catalog: "home", FS: disk.FS{Faults: disk.FaultFunc(func(op disk.Op, at string, _ int) error {
+		if op == disk.OpRead && filepath.Base(at) == markerName {
+			reads++
+		}
+		return nil
+	})}})
+	if err := v.ClaimSet(t.Context(), testSet, "home"); err != nil {
+		t.Fatal(err)
+	}
+	before := reads
+	for i := range 10 {
+		store(t, v, testSet, capstan.ArchiveName(testSet, capstan.ArchiveNumber(i+1), capstan.CodecZstd), "x")
+	}
+	if reads != before {
+		t.Errorf("read %d times for ten archives", reads-before)
+	}
+	// A changed marker is read.
+	put(t, filepath.Join(path, markerName), `{"format":1,"id":"0f6a1b5e-0000-4000-8000-000000000001"}`)
+	if _, err := v.List(t.Context(), testSet); !errors.Is(err, ErrGone) {
+		t.Errorf("another volume's marker: %v", err)
 	}
 }

@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
-	"capstan"
-
 	"github.com/google/uuid"
+
+	"capstan"
 )
 
 const (
@@ -86,12 +87,18 @@ func (v *Volume) adopt(o Options) error {
 		return err
 	}
 	v.info.ID, v.info.Created = m.ID, m.Created
-	if o.Catalog == "" || slices.Contains(m.Catalogs, o.Catalog) {
-		return nil
+	return nil
+}
+
+// register names a catalog in the marker as one that uses the volume. Two
+// catalogs that do so for the first time in the same moment may lose one of the
+// names; it comes back with that catalog's next set.
+func (v *Volume) register(catalog string) error {
+	m, err := v.readMarker()
+	if err != nil || slices.Contains(m.Catalogs, catalog) {
+		return err
 	}
-	// Two catalogs that open a volume for the first time at once may lose one of
-	// the names; that catalog adds its own again at the next opening.
-	m.Catalogs = append(m.Catalogs, o.Catalog)
+	m.Catalogs = append(m.Catalogs, catalog)
 	data, err := m.encode()
 	if err != nil {
 		return err
@@ -149,11 +156,25 @@ func (v *Volume) notMounted(id capstan.VolumeID, why error) error {
 	}
 }
 
-// present makes sure that the path still leads to this volume. It reads a file
-// of 200 bytes, so it is asked before everything that depends on the answer: an
-// empty mount point would otherwise look like a volume without sets.
+// present makes sure that the path still leads to this volume. It is asked
+// before everything that depends on the answer: an empty mount point would
+// otherwise look like a volume without sets. While the marker is the same file,
+// unchanged, it is not read again: on a tape that would be a search for each
+// archive.
 func (v *Volume) present() error {
-	m, err := v.readMarker()
+	info, err := v.disk.Lstat(filepath.Join(v.path, markerName))
+	if err == nil {
+		v.mu.Lock()
+		seen := v.seen
+		v.mu.Unlock()
+		if seen != nil && os.SameFile(seen, info) && seen.ModTime().Equal(info.ModTime()) && seen.Size() == info.Size() {
+			return nil
+		}
+	}
+	var m marker
+	if err == nil {
+		m, err = v.readMarker()
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return v.gone(errors.New("its " + markerName + " cannot be found"))
@@ -162,6 +183,9 @@ func (v *Volume) present() error {
 	case m.ID != v.info.ID:
 		return v.gone(fmt.Errorf("volume %s is there instead", m.ID))
 	}
+	v.mu.Lock()
+	v.seen = info
+	v.mu.Unlock()
 	return nil
 }
 

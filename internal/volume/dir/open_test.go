@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -17,7 +18,13 @@ func TestOpenMakesAVolumeOnce(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "new", "volume")
 	first := open(t, path, Options{Create: true, Catalog: "one"})
-	again := open(t, path, Options{Known: first.Info().ID, Catalog: "two"})
+	again := open(t, path, Options{Create: true, Known: first.Info().ID, Catalog: "two"})
+	for _, catalog := range []string{"two", "two", "three"} {
+		set := capstan.SetID("2026-11_00000" + strconv.Itoa(len(catalog)))
+		if err := again.ClaimSet(t.Context(), set, catalog); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if first.Info() != again.Info() {
 		t.Errorf("%+v became %+v", first.Info(), again.Info())
 	}
@@ -29,7 +36,7 @@ func TestOpenMakesAVolumeOnce(t *testing.T) {
 	if err := errors.Join(err, json.Unmarshal(data, &m)); err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(m.Catalogs, []string{"one", "two"}) || m.Format != 1 {
+	if !slices.Equal(m.Catalogs, []string{"one", "two", "three"}) || m.Format != 1 {
 		t.Errorf("marker %+v", m)
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o700 {
@@ -43,6 +50,7 @@ func TestOpenForReadingChangesNothing(t *testing.T) {
 	open(t, path, Options{Create: true, Catalog: "one"})
 	before := tree(t, path)
 	open(t, path, Options{})
+	open(t, path, Options{Catalog: "two"})
 	if after := tree(t, path); after != before {
 		t.Errorf("%s became %s", before, after)
 	}

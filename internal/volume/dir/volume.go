@@ -14,14 +14,14 @@ import (
 // Options say how a directory is opened as a volume.
 type Options struct {
 	// Create makes the directory and its marker if they are missing. Without it,
-	// a directory that is no volume is capstan.ErrNotFound.
+	// a directory that is no volume is capstan.ErrNotFound, and opening writes
+	// nothing, so a read-only medium will do.
 	Create bool
 	// Known is the volume that the caller expects at the path, empty if it has
 	// none in mind. A directory without this volume's marker is then refused.
 	Known capstan.VolumeID
-	// Catalog is the caller's owner id. It is written into the marker, and the
-	// sets that it claimed before may be written and removed. Empty: opening
-	// changes nothing on a volume that is there, so a read-only one can be opened.
+	// Catalog is the caller's owner id: the sets that it claimed before may be
+	// written and removed.
 	Catalog string
 	// Reserve is the room that archives leave free, see Volume.Free. 0 is the
 	// default; a negative one means none.
@@ -37,8 +37,9 @@ type Volume struct {
 	reserve capstan.Bytes
 	info    capstan.VolumeInfo
 
-	mu   sync.Mutex // held for the map alone
+	mu   sync.Mutex // held for the fields below, never across I/O
 	ours map[capstan.SetID]bool
+	seen fs.FileInfo // of the marker when it was last read and found right; nil at first
 }
 
 var _ capstan.Volume = (*Volume)(nil)
@@ -63,8 +64,10 @@ func Open(path string, o Options) (*Volume, error) {
 	if err := v.adopt(o); err != nil {
 		return nil, err
 	}
-	v.reserve, err = v.chooseReserve(o.Reserve)
-	return v, err
+	if v.reserve, err = v.chooseReserve(o.Reserve); err != nil {
+		return nil, err
+	}
+	return v, nil
 }
 
 // directory makes sure that the path is a directory.
