@@ -81,6 +81,7 @@ func (c *Counts) Count(e *Entry) {
 type Set struct {
 	ID       SetID
 	Job      JobKey
+	Base     SetID // the set that this incremental one builds on; empty for a full one
 	Status   RunStatus
 	Started  time.Time
 	Finished time.Time // zero while running

@@ -104,19 +104,20 @@ func (x *extraction) plan() []planned {
 
 // run handles entries until there are none left or ctx ends.
 func (x *extraction) run(ctx context.Context) {
+	var parser tarfile.Parser
 	for ctx.Err() == nil {
 		i := int(x.next.Add(1)) - 1
 		if i >= len(x.wanted) {
 			return
 		}
-		if err := x.entry(ctx, i); err != nil {
+		if err := x.entry(ctx, i, &parser); err != nil {
 			x.cancel(err)
 			return
 		}
 	}
 }
 
-func (x *extraction) entry(ctx context.Context, i int) error {
+func (x *extraction) entry(ctx context.Context, i int, parser *tarfile.Parser) error {
 	e := &x.wanted[i]
 	s := newStream(ctx, x.reader, e.Offset)
 	s.window, s.next, s.last = x.window, x.spans[i].first, x.spans[i].last
@@ -124,7 +125,6 @@ func (x *extraction) entry(ctx context.Context, i int) error {
 	b := newBody(s, e.Location.Size, e.Hash)
 	defer b.close()
 	found := &Extracted{Entry: e, Content: b}
-	var parser tarfile.Parser
 	if h, err := parser.Next(s); err != nil {
 		found.Err = headerError(e, err)
 	} else {

@@ -18,6 +18,8 @@ const (
 	peekSize = 64 << 10
 	// tailCutting is the least that is left in a frame cut for that reason.
 	tailCutting = 256 << 10
+	// largeHeader is a capacity for headers that is not kept.
+	largeHeader = 1 << 20
 )
 
 // layout is the state of Add: where in the tar stream the next byte goes.
@@ -38,7 +40,7 @@ type layout struct {
 // is no error. An error ends the packer: the sink's, the cause of a context, or
 // one about an item that contradicts itself.
 func (p *Packer) Add(ctx context.Context, item *capstan.Item) error {
-	err := context.Cause(p.ctx)
+	err := p.cause()
 	if p.ended {
 		err = errClosed
 	}
@@ -98,6 +100,9 @@ func (p *Packer) add(ctx context.Context, item *capstan.Item, e *capstan.Entry) 
 		return p.refuse(ctx, c, e, err.Error())
 	}
 	header := l.scratch
+	if cap(header) > largeHeader {
+		l.scratch = nil // used once
+	}
 	total := int64(len(header)) + stored + tarfile.Padding(stored)
 	most := p.plan.archive - tarfile.EndSize
 	if total > most && c != nil && int64(len(header)) < most/2 {
@@ -229,10 +234,10 @@ func (p *Packer) dense(ctx context.Context, c *content, n int64, before *turn) (
 		return false, nil
 	}
 	p.waitLayout.enter(OnSource)
-	sample := c.peek(p.ctx, peekSize)
+	sample := c.peek(ctx, peekSize)
 	p.waitLayout.leave()
-	if err := context.Cause(p.ctx); err != nil {
-		return false, err
+	if ctx.Err() != nil {
+		return false, context.Cause(ctx)
 	}
 	if len(sample) < peekSize || !p.layout.trial.Incompressible(sample) {
 		return false, nil
@@ -242,72 +247,6 @@ func (p *Packer) dense(ctx context.Context, c *content, n int64, before *turn) (
 		return true, p.submit(ctx)
 	}
 	return true, nil
-}
-
-// room makes sure that there is a frame with room for a byte at least.
-func (p *Packer) room(ctx context.Context) error {
-	l := &p.layout
-	if l.frame != nil && len(l.frame.in) == cap(l.frame.in) {
-		if err := p.submit(ctx); err != nil {
-			return err
-		}
-	}
-	if l.frame != nil {
-		return nil
-	}
-	f, err := p.slot(ctx)
-	if err != nil {
-		return err
-	}
-	if f.entries == nil {
-		f.entries = make([]capstan.Entry, 0, l.entries+16)
-	}
-	l.frame = f
-	return nil
-}
-
-// slot gives an unused frame; it blocks while all are in use.
-func (p *Packer) slot(ctx context.Context) (*frame, error) {
-	select {
-	case f := <-p.free:
-		return f, nil
-	default:
-	}
-	if p.made < p.plan.slots {
-		p.made++
-		return &frame{in: make([]byte, 0, p.plan.frame), ready: make(chan struct{}, 1)}, nil
-	}
-	p.waitLayout.enter(StagePack)
-	defer p.waitLayout.leave()
-	select {
-	case f := <-p.free:
-		return f, nil
-	case <-p.ctx.Done():
-		return nil, context.Cause(p.ctx)
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-}
-
-// submit hands the frame to the workers and to the writer.
-func (p *Packer) submit(ctx context.Context) error {
-	f := p.layout.frame
-	p.layout.frame = nil
-	p.layout.entries = len(f.entries)
-	if len(f.in) > 0 {
-		f.archive = p.layout.archive
-	}
-	// Both channels have room for every frame there is.
-	for _, to := range []chan *frame{p.work, p.order} {
-		select {
-		case to <- f:
-		case <-p.ctx.Done():
-			return context.Cause(p.ctx)
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-	return nil
 }
 
 // endArchive writes the mark that ends an archive and hands it over.

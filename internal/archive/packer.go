@@ -73,7 +73,7 @@ func (p *Packer) Close(ctx context.Context) error {
 	if p.ended {
 		return errClosed
 	}
-	err := context.Cause(p.ctx)
+	err := p.cause()
 	if err == nil {
 		err = p.finish(ctx)
 	}
@@ -87,7 +87,7 @@ func (p *Packer) Close(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { p.cancel(context.Cause(ctx)) })
 	p.group.Wait()
 	stop()
-	err = context.Cause(p.ctx)
+	err = p.cause()
 	p.cancel(errClosed)
 	p.closeContents()
 	return err
@@ -112,8 +112,11 @@ func (p *Packer) Abort(err error) {
 // fail ends the packer with its first error and gives that.
 func (p *Packer) fail(err error) error {
 	p.cancel(err)
-	return context.Cause(p.ctx)
+	return p.cause()
 }
+
+// cause is why the packer ended, nil while it lives.
+func (p *Packer) cause() error { return context.Cause(p.ctx) }
 
 // closeContents closes what no worker did; the goroutines have ended.
 func (p *Packer) closeContents() {

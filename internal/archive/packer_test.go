@@ -2,16 +2,12 @@ package archive
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"reflect"
-	"strings"
 	"testing"
 
 	"capstan"
-	"capstan/internal/codec"
 	"capstan/internal/tarfile"
 )
 
@@ -179,148 +175,6 @@ func TestHugeHeader(t *testing.T) {
 	}
 }
 
-// Contents that fail, shrink, grow or vanish.
-func TestTroubledContents(t *testing.T) {
-	t.Parallel()
-	broken := errors.New("input/output error")
-	data := text(1, 1_200_000)
-	tests := map[string]struct {
-		change  func(*fakeContent)
-		outcome capstan.Outcome
-		reason  string
-		stored  int // of the bytes of data
-	}{
-		"fine":            {func(*fakeContent) {}, capstan.OutcomeStored, "", len(data)},
-		"small reads":     {func(c *fakeContent) { c.most = 777 }, capstan.OutcomeStored, "", len(data)},
-		"shrank":          {func(c *fakeContent) { c.data = c.data[:234_567] }, capstan.OutcomeChanged, "ended after 234567 of 1200000 bytes; the rest is stored as zeros", 234_567},
-		"shrank, told":    {func(c *fakeContent) { c.data, c.drift = c.data[:10], "shrank" }, capstan.OutcomeChanged, "shrank; the rest is stored as zeros", 10},
-		"shrank to none":  {func(c *fakeContent) { c.data = nil }, capstan.OutcomeChanged, "ended after 0 of", 0},
-		"grew":            {func(c *fakeContent) { c.data, c.drift = append(bytes.Clone(c.data), "more"...), "grew" }, capstan.OutcomeChanged, "grew", len(data)},
-		"touched":         {func(c *fakeContent) { c.drift = "its time changed" }, capstan.OutcomeChanged, "its time changed", len(data)},
-		"fails":           {func(c *fakeContent) { c.data, c.fail = c.data[:200_000], broken }, capstan.OutcomeFailed, "input/output error; the last 1000000 of 1200000 bytes are stored as zeros", 200_000},
-		"fails at once":   {func(c *fakeContent) { c.data, c.fail = nil, broken }, capstan.OutcomeFailed, "input/output error", 0},
-		"fails in peek":   {func(c *fakeContent) { c.data, c.fail = c.data[:5000], broken }, capstan.OutcomeFailed, "input/output error", 5000},
-		"fails to close":  {func(c *fakeContent) { c.closeIs = broken }, capstan.OutcomeFailed, "input/output error", len(data)},
-		"vanished":        {func(c *fakeContent) { c.data, c.fail = nil, fs.ErrNotExist }, capstan.OutcomeVanished, "gone before it was read", 0},
-		"vanishes later":  {func(c *fakeContent) { c.data, c.fail = c.data[:99_999], fs.ErrNotExist }, capstan.OutcomeFailed, "file does not exist", 99_999},
-		"error after all": {func(c *fakeContent) { c.fail = broken }, capstan.OutcomeFailed, "input/output error", len(data)},
-	}
-	for name, tt := range tests {
-		for _, options := range []Options{
-			{Codec: capstan.CodecZstd, Workers: 3, FrameSize: 80_000},
-			{Codec: capstan.CodecGzip, Workers: 1},
-			{Codec: capstan.CodecNone, Workers: 2, ArchiveSize: 400_000},
-		} {
-			l, sink := &ledger{}, &memorySink{t: t}
-			p := NewPacker(t.Context(), options, sink)
-			f := file("f", data, true)
-			c := l.content(data)
-			tt.change(c)
-			item := &capstan.Item{Entry: f.entry, Content: c}
-			after := file("g", []byte("after"), false)
-			for _, item := range []*capstan.Item{item, after.item(l)} {
-				if err := p.Add(t.Context(), item); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if err := p.Close(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			l.check(t)
-			e := sink.entries[0]
-			if e.Outcome != tt.outcome || !strings.HasPrefix(e.Reason, tt.reason) || (tt.reason == "") != (e.Reason == "") {
-				t.Errorf("%s, %s: outcome %v, %q", name, options.Codec, e.Outcome, e.Reason)
-			}
-			want := make([]byte, len(data))
-			copy(want, data[:tt.stored])
-			sink.entries[0].Outcome, sink.entries[0].Reason = capstan.OutcomeStored, ""
-			readBack(t, sink, options.Codec, []thing{file("f", want, true), after}, 1)
-		}
-	}
-}
-
-// Entries that cannot be stored are told as failed, and cost nothing else.
-func TestRefusedEntries(t *testing.T) {
-	t.Parallel()
-	l, sink := &ledger{}, &memorySink{t: t}
-	p := NewPacker(t.Context(), Options{Codec: capstan.CodecZstd}, sink)
-	bad := []thing{
-		file("a/../b", []byte("x"), false), file("", []byte("x"), true), file("x\x00y", text(1, 2_000_000), true),
-		file("f.capstan-part-0001", []byte("x"), true), {entry: capstan.Entry{Path: "s", Kind: capstan.KindSocket}},
-	}
-	good := file("good", []byte("y"), false)
-	all := append(append([]thing{}, bad[:3]...), good)
-	all = append(all, bad[3:]...)
-	for i := range all {
-		if err := p.Add(t.Context(), all[i].item(l)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := p.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	l.check(t)
-	if len(sink.entries) != len(all) || len(sink.sealed) != 1 || sink.sealed[0].Entries != 1 {
-		t.Fatalf("%d entries, %+v", len(sink.entries), sink.sealed)
-	}
-	for i, e := range sink.entries {
-		if e.Path != all[i].entry.Path {
-			t.Errorf("entry %d is %q instead of %q", i, e.Path, all[i].entry.Path)
-		}
-		if e.Path == "good" {
-			if e.Outcome != capstan.OutcomeStored || e.Archive != 1 {
-				t.Errorf("%+v", e)
-			}
-		} else if e.Outcome != capstan.OutcomeFailed || e.Reason == "" || e.Location != (capstan.Location{}) || !e.Hash.IsZero() {
-			t.Errorf("%q: %v, %q, %+v", e.Path, e.Outcome, e.Reason, e.Location)
-		}
-	}
-}
-
-// Only refused entries: they are delivered though there is no archive.
-func TestOnlyRefused(t *testing.T) {
-	t.Parallel()
-	l, sink := &ledger{}, &memorySink{t: t}
-	p := NewPacker(t.Context(), Options{Codec: capstan.CodecGzip}, sink)
-	bad := file("..", []byte("x"), true)
-	if err := errors.Join(p.Add(t.Context(), bad.item(l)), p.Close(t.Context())); err != nil {
-		t.Fatal(err)
-	}
-	l.check(t)
-	if len(sink.entries) != 1 || len(sink.files) != 0 {
-		t.Errorf("%d entries, %d archives", len(sink.entries), len(sink.files))
-	}
-}
-
-// A source's mistakes end the run instead of storing nonsense.
-func TestContradictions(t *testing.T) {
-	t.Parallel()
-	f := file("f", []byte("abc"), false)
-	tests := map[string]func(*capstan.Item, *ledger){
-		"short data":       func(i *capstan.Item, _ *ledger) { i.Data = i.Data[:2] },
-		"no data":          func(i *capstan.Item, _ *ledger) { i.Data = nil },
-		"data and content": func(i *capstan.Item, l *ledger) { i.Content = l.content(nil) },
-		"content of a dir": func(i *capstan.Item, l *ledger) {
-			i.Entry.Kind, i.Data, i.Content = capstan.KindDir, nil, l.content(nil)
-		},
-		"outcome": func(i *capstan.Item, l *ledger) { i.Entry.Outcome = capstan.OutcomeExcluded },
-	}
-	for name, change := range tests {
-		l, sink := &ledger{}, &memorySink{t: t}
-		p := NewPacker(t.Context(), Options{Codec: capstan.CodecZstd}, sink)
-		item := f.item(l)
-		change(item, l)
-		err := p.Add(t.Context(), item)
-		if err == nil {
-			t.Errorf("%s: accepted", name)
-		}
-		if closeErr := p.Close(t.Context()); !errors.Is(closeErr, err) {
-			t.Errorf("%s: Add gave %v, Close %v", name, err, closeErr)
-		}
-		l.check(t)
-	}
-}
-
 func TestOptions(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]Options{
@@ -443,7 +297,7 @@ func FuzzPack(f *testing.F) {
 		sink := &memorySink{t: t}
 		l := &ledger{}
 		o := Options{Codec: codecs[int(frame)%3], FrameSize: int(frame), Workers: 2, ArchiveSize: MinArchive}
-		p := NewPacker(context.Background(), o, sink)
+		p := NewPacker(t.Context(), o, sink)
 		var good []thing
 		for _, path := range []string{one, two} {
 			thing := file(path, data, true)
@@ -452,11 +306,11 @@ func FuzzPack(f *testing.F) {
 					good = append(good, thing)
 				}
 			}
-			if err := p.Add(context.Background(), thing.item(l)); err != nil {
+			if err := p.Add(t.Context(), thing.item(l)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := p.Close(context.Background()); err != nil {
+		if err := p.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		l.check(t)
@@ -472,5 +326,3 @@ func FuzzPack(f *testing.F) {
 		}
 	})
 }
-
-var _ = codec.MaxFrame

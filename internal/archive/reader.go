@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 	"sync"
 
@@ -82,6 +83,11 @@ func (a *Reader) ReadFrame(dst []byte, i int) ([]byte, error) {
 	if f.Damaged {
 		return dst, fmt.Errorf("frame at %d: %w", f.Offset, capstan.ErrDamaged)
 	}
+	if a.codec == capstan.CodecNone {
+		start := len(dst)
+		dst = slices.Grow(dst, int(f.Length))[:start+int(f.Length)]
+		return dst, a.readAt(dst[start:], f.Offset)
+	}
 	d, err := a.decoder()
 	if err != nil {
 		return dst, err
@@ -91,18 +97,26 @@ func (a *Reader) ReadFrame(dst []byte, i int) ([]byte, error) {
 		d.in = make([]byte, f.Size)
 	}
 	d.in = d.in[:f.Size]
-	n, err := a.file.ReadAt(d.in, f.Offset)
-	if n < len(d.in) {
-		if err == nil || errors.Is(err, io.EOF) {
-			err = fmt.Errorf("the file ends at %d: %w", f.Offset+int64(n), capstan.ErrDamaged)
-		}
-		return dst, fmt.Errorf("frame at %d: %w", f.Offset, err)
+	if err := a.readAt(d.in, f.Offset); err != nil {
+		return dst, err
 	}
 	out, err := d.Decode(dst, d.in, int(f.Length))
 	if err != nil {
 		return dst, fmt.Errorf("frame at %d: %w", f.Offset, err)
 	}
 	return out, nil
+}
+
+// readAt fills b from the file; a file that ends before is damaged.
+func (a *Reader) readAt(b []byte, off int64) error {
+	n, err := a.file.ReadAt(b, off)
+	if n == len(b) {
+		return nil
+	}
+	if err == nil || errors.Is(err, io.EOF) {
+		err = fmt.Errorf("the file ends at %d: %w", off+int64(n), capstan.ErrDamaged)
+	}
+	return fmt.Errorf("frame at %d: %w", off, err)
 }
 
 // frameAt gives the index of the frame that holds an offset of the tar stream;

@@ -137,10 +137,9 @@ func (b *builder) directories() {
 	b.symlink("dirs/read-only/symlink", "file")
 	b.dir("dirs/drop-box", 0o1733)
 	b.file("dirs/drop-box/file", []byte("dropped"), 0o600)
-	at := "dirs"
-	for _, name := range []string{"n", "e", "s", "t", "e", "d", "-", "d", "e", "e", "p"} {
-		at += "/" + name
-		b.dir(at, 0o755)
+	const nested = "dirs/n/e/s/t/e/d/-/d/e/e/p"
+	for i := len("dirs/n"); i <= len(nested); i += len("/e") {
+		b.dir(nested[:i], 0o755)
 	}
-	b.file(at+"/file", []byte("nested"), 0o644)
+	b.file(nested+"/file", []byte("nested"), 0o644)
 }

@@ -17,28 +17,33 @@ import (
 func RealTree(tb testing.TB, n int) string {
 	tb.Helper()
 	dir := tb.TempDir()
-	goroot, err := exec.Command("go", "env", "GOROOT").Output()
-	if err != nil {
-		tb.Fatalf("real tree: go env: %v", err)
-	}
-	roots := []string{"/usr/share", filepath.Join(strings.TrimSpace(string(goroot)), "src"), "/usr/lib"}
+	goroot := output(tb, "go", "env", "GOROOT")
+	roots := []string{"/usr/share", filepath.Join(strings.TrimSpace(goroot), "src"), "/usr/lib"}
 	left := n
 	for i, root := range roots {
 		files := collect(root, left/(len(roots)-i))
 		left -= len(files)
 		for batch := range slices.Chunk(files, 500) {
-			// Relative names: with absolute ones cp does not find its own directories again.
-			cp := exec.Command("cp", append([]string{"-a", "--parents", "-t", dir, "--"}, batch...)...)
-			cp.Dir = "/"
-			if out, err := cp.CombinedOutput(); err != nil {
-				tb.Fatalf("real tree: cp: %v\n%s", err, out)
-			}
+			output(tb, "cp", append([]string{"-a", "--parents", "-t", dir, "--"}, batch...)...)
 		}
 	}
 	if left == n {
 		tb.Fatal("real tree: no files found")
 	}
 	return dir
+}
+
+// output runs a stock tool in the root directory, from which cp gets relative
+// names: with absolute ones it does not find its own directories again.
+func output(tb testing.TB, name string, args ...string) string {
+	tb.Helper()
+	cmd := exec.CommandContext(tb.Context(), name, args...) //nolint:forbidigo // a test kit, which may not depend on what it tests
+	cmd.Dir = "/"
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		tb.Fatalf("real tree: %s: %v\n%s", name, err, out)
+	}
+	return string(out)
 }
 
 // collect gives up to n files and symlinks below root that can be read.

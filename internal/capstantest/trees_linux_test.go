@@ -37,7 +37,7 @@ func TestHostileTreeIsReproducible(t *testing.T) {
 	copied := filepath.Join(t.TempDir(), "copy")
 	capstantest.RemoveAll(t, filepath.Join(tree, "long"))
 	capstantest.RemoveAll(t, filepath.Join(twin, "long"))
-	if out, err := exec.Command("cp", "-a", "--sparse=auto", tree, copied).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "cp", "-a", "--sparse=auto", tree, copied).CombinedOutput(); err != nil {
 		t.Fatalf("cp: %v\n%s", err, out)
 	}
 	capstantest.CompareTrees(t, twin, copied, long, capstantest.IgnoreRoot(), capstantest.WithSockets(), capstantest.IgnoreHoles())
@@ -74,7 +74,7 @@ func TestDiffSees(t *testing.T) {
 			})
 		}},
 		{"hard link broken", `"links/z/third": hard links "", want "links/a/deeper/second, links/a/first, links/z/third"`, func() error {
-			return exec.Command("sed", "-i", "", at("links/z/third")).Run()
+			return exec.CommandContext(t.Context(), "sed", "-i", "", at("links/z/third")).Run()
 		}},
 		{"hole filled", `"sparse/all-hole": holes [], want [{0 5242880}]`, func() error { return overwrite(at("sparse/all-hole"), 0, make([]byte, 5<<20)) }},
 		{"hole made", `"contents/zeros-not-sparse": holes [{0 100000}], want []`, func() error {
@@ -84,8 +84,10 @@ func TestDiffSees(t *testing.T) {
 			return unix.Setxattr(at("xattrs/file"), "user.text", []byte("other"), 0)
 		}},
 		{"xattr of a symlink", `"xattrs/symlink": xattr "trusted.link" missing`, func() error { return unix.Lremovexattr(at("xattrs/symlink"), "trusted.link") }},
-		{"default ACL", `"acls/dir": xattr "system.posix_acl_default" missing`, func() error { return exec.Command("setfacl", "-k", at("acls/dir")).Run() }},
-		{"ACL", `"acls/full": xattr "system.posix_acl_access" is `, func() error { return exec.Command("setfacl", "-m", "u:1000:---", at("acls/full")).Run() }},
+		{"default ACL", `"acls/dir": xattr "system.posix_acl_default" missing`, func() error { return exec.CommandContext(t.Context(), "setfacl", "-k", at("acls/dir")).Run() }},
+		{"ACL", `"acls/full": xattr "system.posix_acl_access" is `, func() error {
+			return exec.CommandContext(t.Context(), "setfacl", "-m", "u:1000:---", at("acls/full")).Run()
+		}},
 	} {
 		if err := c.change(); err != nil {
 			t.Fatalf("%s: %v", c.name, err)
@@ -121,7 +123,7 @@ func TestDiffReachesLongPaths(t *testing.T) {
 	tree, twin := hostile(t)
 	// Move down until the path is short enough to be named from where we are.
 	script := `cd "$1/long" && for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do cd -P -- ./level*; done && echo changed > file`
-	if out, err := exec.Command("bash", "-c", script, "bash", twin).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "bash", "-c", script, "bash", twin).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	found, err := capstantest.Diff(tree, twin)

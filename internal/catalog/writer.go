@@ -140,6 +140,7 @@ func (w *EntryWriter) Close() error {
 		if len(b.rows) > 0 {
 			reply := make(chan error, 1)
 			w.work <- task{batch: b, reply: reply}
+			<-w.empty // makes room for this one
 			w.closeIt = <-reply
 		}
 		close(w.work)

@@ -3,10 +3,11 @@ package codec
 import (
 	"encoding/binary"
 	"io"
-
-	"capstan"
+	"slices"
 
 	"github.com/cespare/xxhash/v2"
+
+	"capstan"
 )
 
 // The gzip index lies in the extra fields of empty members at the end of the
@@ -78,8 +79,8 @@ func readGzipIndex(r io.ReaderAt, size int64) ([]Frame, error) {
 		parts, below, end = append(parts, m.entries), m.first, end-m.size
 	}
 	list := chain{codec: capstan.CodecGzip}
-	for i := len(parts) - 1; i >= 0; i-- {
-		for entry := parts[i]; len(entry) > 0; entry = entry[indexEntry:] {
+	for _, part := range slices.Backward(parts) {
+		for entry := part; len(entry) > 0; entry = entry[indexEntry:] {
 			err := list.add(int64(binary.LittleEndian.Uint32(entry)), int64(binary.LittleEndian.Uint32(entry[4:])))
 			if err != nil {
 				return nil, err

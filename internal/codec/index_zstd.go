@@ -4,9 +4,9 @@ import (
 	"encoding/binary"
 	"io"
 
-	"capstan"
-
 	"github.com/cespare/xxhash/v2"
+
+	"capstan"
 )
 
 // The zstd seekable format 0.1.0, as zstd/contrib/seekable_format describes it:

@@ -33,7 +33,6 @@ type scanner interface {
 // scan lists the frames from offset 0 to size.
 func scan(ctx context.Context, s scanner, size int64) ([]Frame, error) {
 	var frames []Frame
-	var start int64
 	for off := int64(0); off < size; {
 		p, err := s.at(off)
 		broken := errors.Is(err, capstan.ErrDamaged)
@@ -44,28 +43,39 @@ func scan(ctx context.Context, s scanner, size int64) ([]Frame, error) {
 			if p.end, err = findFrame(ctx, s, off+1, size); err != nil {
 				return nil, err
 			}
-			if p.length < 0 && p.end < size {
-				p.length = guessLength(frames)
-			}
 		}
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		if !p.skip && p.length > 0 {
-			frames = append(frames, Frame{Offset: off, Size: p.end - off, Start: start, Length: p.length, Damaged: broken})
-			start += p.length
+		// What nothing is known of at the end of the file is a damaged index.
+		if !p.skip && p.length != 0 && (p.length > 0 || p.end < size) {
+			frames = append(frames, Frame{Offset: off, Size: p.end - off, Length: p.length, Damaged: broken})
 		}
 		off = p.end
 	}
+	place(frames)
 	return frames, nil
 }
 
-// guessLength takes frames to be as long as the last one that was found.
-func guessLength(frames []Frame) int64 {
-	if len(frames) == 0 {
-		return VirtualFrame
+// place sets where the content of frames starts. Where a length is not known it
+// is taken to be that of a full frame.
+func place(frames []Frame) {
+	full := int64(0)
+	for _, f := range frames {
+		full = max(full, f.Length)
 	}
-	return frames[len(frames)-1].Length
+	if full == 0 {
+		full = VirtualFrame
+	}
+	var start int64
+	for i := range frames {
+		f := &frames[i]
+		if f.Length < 0 {
+			f.Length = full
+		}
+		f.Start = start
+		start += f.Length
+	}
 }
 
 // findFrame gives the offset of the first whole frame at or after off, or size.

@@ -58,6 +58,7 @@ func (e *Engine) Backup(ctx context.Context, job Backup) (Summary, error) {
 	if runErr == nil {
 		runErr = run.work(ctx)
 	}
+	runErr = run.tell(ctx, runErr)
 	summary, err := run.finish(ctx, runErr)
 	return summary, errors.Join(err, lock.Unlock())
 }
@@ -202,6 +203,24 @@ func (r *backupRun) heartbeat(ctx context.Context) error {
 		if err != nil && ctx.Err() == nil {
 			r.Say("the catalog's progress row could not be updated: %v", err)
 		}
+	}
+}
+
+// tell says what is safe and what to do where a full disk, or a volume that is
+// gone, was met by a part that could not know.
+func (r *backupRun) tell(ctx context.Context, err error) error {
+	if _, told := errors.AsType[*capstan.Error](err); told || err == nil || ctx.Err() != nil {
+		return err
+	}
+	if _, gone := r.Volume.Free(ctx); errors.Is(gone, capstan.ErrRefused) {
+		return errors.Join(gone, err)
+	}
+	if !errors.Is(err, capstan.ErrNoSpace) {
+		return err
+	}
+	return &capstan.Error{
+		Class: capstan.ErrNoSpace, Op: "backup to", Object: r.Volume.Info().Location, Err: err,
+		Safe: "the finished files on it are whole", Next: "make room, then run the job again: it goes on with what is finished",
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"capstan"
 	"capstan/internal/catalog"
@@ -20,6 +21,7 @@ type sink struct {
 	file    capstan.VolumeFile // of the archive being written; nil between two
 	commits chan commit
 	cancel  context.CancelCauseFunc // ends the committer
+	forget  func()                  // ends what is told to the catalog
 	failed  chan struct{}           // closed when a commit failed
 	done    chan struct{}           // closed when the committer has ended
 	err     error                   // of the committer; read after failed or done is closed
@@ -32,13 +34,28 @@ type commit struct {
 }
 
 func newSink(ctx context.Context, run *backupRun) *sink {
+	records, forget := outlive(ctx)
 	ctx, cancel := context.WithCancelCause(ctx)
 	s := &sink{
-		run: run, entries: run.Catalog.NewEntryWriter(ctx, run.set.ID),
+		run: run, entries: run.Catalog.NewEntryWriter(records, run.set.ID), forget: forget,
 		commits: make(chan commit, 1), cancel: cancel, failed: make(chan struct{}), done: make(chan struct{}),
 	}
-	go s.commitAll(ctx)
+	go s.commitAll(ctx, records)
 	return s
+}
+
+// outlive gives a context that ends cleanupTime after ctx: an archive that bears
+// its name on the volume shall be known to the catalog, whatever ends the run.
+func outlive(ctx context.Context) (longer context.Context, stop func()) {
+	longer, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	unhook := context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(cleanupTime, func() { cancel(context.Cause(ctx)) })
+		context.AfterFunc(longer, func() { timer.Stop() })
+	})
+	return longer, func() {
+		unhook()
+		cancel(context.Canceled)
+	}
 }
 
 // Begin starts the next archive under a name that the catalog assigns.
@@ -94,15 +111,15 @@ func (s *sink) Sealed(ctx context.Context, sealed capstan.Archive) error {
 }
 
 // commitAll commits archives until there are no more; after the first failure it
-// only takes back what comes.
-func (s *sink) commitAll(ctx context.Context) {
+// only takes back what comes. records outlives ctx.
+func (s *sink) commitAll(ctx, records context.Context) {
 	defer close(s.done)
 	for c := range s.commits {
 		if s.err != nil {
 			_ = c.file.Abort() // the failure that led here says more
 			continue
 		}
-		if err := s.commit(ctx, c); err != nil {
+		if err := s.commit(ctx, records, c); err != nil {
 			s.err = err
 			close(s.failed)
 		}
@@ -110,7 +127,7 @@ func (s *sink) commitAll(ctx context.Context) {
 }
 
 // commit makes one archive durable and then says so in the catalog.
-func (s *sink) commit(ctx context.Context, c commit) error {
+func (s *sink) commit(ctx, records context.Context, c commit) error {
 	if err := context.Cause(ctx); err != nil {
 		return errors.Join(err, c.file.Abort())
 	}
@@ -122,7 +139,7 @@ func (s *sink) commit(ctx context.Context, c commit) error {
 		return fmt.Errorf("archive %s: %w", c.archive.Name, err)
 	}
 	done = s.run.Tracker.Stage(stageCommit).Step(c.archive.Name, "catalog", len(s.commits))
-	err = s.run.Catalog.CommitArchive(ctx, c.archive, s.run.Volume.Info().ID, capstan.CopyWritten)
+	err = s.run.Catalog.CommitArchive(records, c.archive, s.run.Volume.Info().ID, capstan.CopyWritten)
 	done(0, err)
 	if err != nil {
 		return err
@@ -146,10 +163,14 @@ func (s *sink) close(packErr error) error {
 	if err == nil {
 		err = packErr
 	}
+	if err != nil {
+		s.forget() // what no sealed archive holds is not worth a write
+	}
 	closeErr := s.entries.Close()
 	if err == nil {
 		err = closeErr
 	}
+	s.forget()
 	s.cancel(err)
 	return err
 }

@@ -12,9 +12,9 @@ import (
 	"strings"
 	"testing"
 
-	"capstan"
-
 	"golang.org/x/sys/unix"
+
+	"capstan"
 )
 
 // extractors are the commands that restore an archive on standard input.

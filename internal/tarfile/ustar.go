@@ -32,12 +32,12 @@ const (
 )
 
 // zeros is what padding is copied from.
-var zeros [Block]byte
+var zeros [Block]byte //nolint:gochecknoglobals // never written
 
 // The headers of extended headers are the same but for their size.
 var (
-	paxTemplate  = template("././@PaxHeader", 'x', posixMagic)
-	longTemplate = template("././@LongLink", 'L', gnuMagic)
+	paxTemplate  = template("././@PaxHeader", 'x', posixMagic) //nolint:gochecknoglobals // a table
+	longTemplate = template("././@LongLink", 'L', gnuMagic)    //nolint:gochecknoglobals // a table
 )
 
 func template(name string, flag byte, magic string) (b [Block]byte) {

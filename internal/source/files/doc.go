@@ -48,7 +48,7 @@
 //
 // # Blocking
 //
-// When ctx ends, Scan returns within stuckGrace even if a system call hangs, as
+// When ctx ends, Scan returns within two seconds even if a system call hangs, as
 // on a network filesystem whose server is gone. Then, and only then, the
 // goroutine that hangs stays behind; once its call returns it closes what it
 // opened and ends without calling hooks or emit. Busy names the object that a

@@ -29,7 +29,8 @@ type Options struct {
 	// itself cannot be excluded.
 	Excludes []string
 	// OneFileSystem keeps the scan on the source's filesystem: the directory of a
-	// mount point is stored empty, with a reason, and not descended.
+	// mount point is stored empty, with a reason, and not descended. A single file
+	// that is mounted over another is stored.
 	OneFileSystem bool
 	// IgnoreCacheDirs excludes what lies in a directory that is tagged as a cache
 	// (https://bford.info/cachedir/), other than the tag.

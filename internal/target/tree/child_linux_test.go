@@ -18,7 +18,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"capstan"
-	"capstan/internal/capstantest"
 )
 
 // These tests run the test binary again, as another user or to be killed. The
@@ -29,15 +28,11 @@ const childTarget = "CAPSTAN_TREE_TEST_TARGET"
 // can reach.
 func child(t *testing.T) (cmd *exec.Cmd, dir string) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "capstan-tree-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { capstantest.RemoveAll(t, dir) })
-	run(t, "chmod", "755", dir)
+	dir = t.TempDir()
+	run(t, "chmod", "755", dir, filepath.Dir(dir))
 	run(t, "cp", os.Args[0], dir+"/test")
 	run(t, "chmod", "755", dir+"/test")
-	cmd = exec.Command(dir+"/test", "-test.run=^"+t.Name()+"$", "-test.count=1")
+	cmd = exec.CommandContext(t.Context(), dir+"/test", "-test.run=^"+t.Name()+"$", "-test.count=1")
 	cmd.Env = append(os.Environ(), childTarget+"="+dir+"/target", "TMPDIR="+dir+"/tmp")
 	for _, at := range []string{"/target", "/tmp"} {
 		if err := errors.Join(os.Mkdir(dir+at, 0o700), os.Chown(dir+at, 65534, 65534)); err != nil {

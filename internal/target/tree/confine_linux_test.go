@@ -243,3 +243,35 @@ func TestExisting(t *testing.T) {
 		}
 	}
 }
+
+// TestRenameNew takes a free name and refuses one that is taken, on every way.
+func TestRenameNew(t *testing.T) {
+	t.Parallel()
+	for name, rename := range map[string]func(int, string, string) error{
+		"renameat2": renameNew, "link": renameByLink, "look": renameIfFree,
+	} {
+		dir := t.TempDir()
+		for _, file := range []string{"from", "taken"} {
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(file), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		fd, err := unix.Open(dir, unix.O_PATH|unix.O_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := rename(fd, "from", "taken"); !errors.Is(err, unix.EEXIST) {
+			t.Errorf("%s: taken: %v", name, err)
+		}
+		if err := rename(fd, "from", "to"); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		unix.Close(fd)
+		from, _ := os.ReadFile(dir + "/to")
+		taken, _ := os.ReadFile(dir + "/taken")
+		names, err := os.ReadDir(dir)
+		if string(from) != "from" || string(taken) != "taken" || len(names) != 2 || err != nil {
+			t.Errorf("%s: %q, %q, %v, %v", name, from, taken, names, err)
+		}
+	}
+}

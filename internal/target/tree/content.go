@@ -34,7 +34,7 @@ func fill(r io.Reader, buf []byte) (n int, done bool, err error) {
 	for n < len(buf) {
 		m, err := r.Read(buf[n:])
 		n += m
-		if err == io.EOF { //nolint:errorlint // the end comes unwrapped; what wraps it is a failure
+		if err == io.EOF { // never wrapped by io.Reader's contract: what wraps it is a failure
 			return n, true, nil
 		}
 		if err != nil {

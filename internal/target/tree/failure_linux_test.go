@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -167,6 +168,38 @@ func TestPoorTarget(t *testing.T) {
 		if err := unix.Fstatat(tree.dirs.root.fd, path, &st, 0); err != nil || st.Mode&0o7777 != mode {
 			t.Errorf("%s: mode %o, want %o, %v", path, st.Mode&0o7777, mode, err)
 		}
+	}
+}
+
+// TestWhatIsNotKept restores what no target holds, or what was asked not to be.
+func TestWhatIsNotKept(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	never := false
+	tree := open(t, dir, Options{Owners: &never})
+	e := capstan.Entry{
+		Kind: capstan.KindFile, Mode: 0o6755, UID: 1234, ModTime: time.Unix(1<<40, 0),
+		Xattrs: []capstan.Xattr{{Name: "user.large", Value: make([]byte, 1<<17)}, {Name: xattrACL, Value: []byte("raw")}},
+		ACL:    "user::rwx,user:5:rwx,group::rwx,other::r-x",
+	}
+	if err := tree.Place(t.Context(), "a", &e, strings.NewReader("")); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"owners not restored, as asked (1 entry, first a)",
+		"setuid or setgid not restored, since the owner was not (1 entry, first a)",
+		"xattr user.large not restored: larger than the target can hold, or of a form that it does not know (1 entry, first a)",
+		"ACL not restored: an ACL with named entries lacks its mask (1 entry, first a)",
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(dir+"/a", &st); err != nil || st.Mode&0o7777 != 0o2705 || st.Uid != 0 {
+		t.Errorf("mode %o, owner %d, %v", st.Mode, st.Uid, err)
+	}
+	if st.Mtim.Sec != 1<<40 { // ext4 ends in 2446
+		want = append(want, "times before 1970 or after 2038 not restored: the target cannot hold them (1 entry, first a)")
+	}
+	if got := tree.Notes(); strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("notes\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
 

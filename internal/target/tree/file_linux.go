@@ -213,24 +213,34 @@ func (t *Tree) publish(f *newFile, name, path string) error {
 }
 
 // renameNew renames within a directory and fails with EEXIST if the name is
-// taken. Where neither the kernel nor a hard link can warrant that, it looks.
+// taken, by the best way that the filesystem knows.
 func renameNew(dir int, from, to string) error {
 	err := unix.Renameat2(dir, from, dir, to, unix.RENAME_NOREPLACE)
-	if !unsupported(err) && !errors.Is(err, unix.EINVAL) {
+	if unsupported(err) || errors.Is(err, unix.EINVAL) {
+		err = renameByLink(dir, from, to)
+	}
+	if unsupported(err) || notPermitted(err) {
+		err = renameIfFree(dir, from, to)
+	}
+	return err
+}
+
+// renameByLink never replaces anything either: a hard link takes a free name only.
+func renameByLink(dir int, from, to string) error {
+	if err := unix.Linkat(dir, from, dir, to, 0); err != nil {
 		return err
 	}
-	err = unix.Linkat(dir, from, dir, to, 0)
-	if err == nil {
-		return unix.Unlinkat(dir, from, 0)
-	}
-	if !unsupported(err) && !notPermitted(err) {
-		return err
-	}
+	return unix.Unlinkat(dir, from, 0)
+}
+
+// renameIfFree looks first. What takes the name in that moment is replaced.
+func renameIfFree(dir int, from, to string) error {
 	var st unix.Stat_t
-	if err := unix.Fstatat(dir, to, &st, unix.AT_SYMLINK_NOFOLLOW); !errors.Is(err, unix.ENOENT) {
-		if err == nil {
-			err = unix.EEXIST
-		}
+	err := unix.Fstatat(dir, to, &st, unix.AT_SYMLINK_NOFOLLOW)
+	if err == nil {
+		return unix.EEXIST
+	}
+	if !errors.Is(err, unix.ENOENT) {
 		return err
 	}
 	return unix.Renameat(dir, from, dir, to)

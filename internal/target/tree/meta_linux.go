@@ -151,7 +151,8 @@ func (t *Tree) setOwner(in inode, st *unix.Stat_t, path string, e *capstan.Entry
 			return 0, unix.Fstat(in.fd, st) // whether those bits are still set depends
 		}
 		// EINVAL: the id does not exist in this user namespace.
-		if t.mustOwn || !(notPermitted(err) || unsupported(err) || errors.Is(err, unix.EINVAL)) {
+		forgiven := notPermitted(err) || unsupported(err) || errors.Is(err, unix.EINVAL)
+		if t.mustOwn || !forgiven {
 			return 0, fmt.Errorf("set owner: %w", err)
 		}
 		t.notes.add(path, "owners not restored: the target does not allow it")

@@ -59,7 +59,7 @@ func (s *memorySink) Begin(ctx context.Context) (capstan.ArchiveNumber, io.Write
 
 type sinkWriter struct {
 	s   *memorySink
-	ctx context.Context
+	ctx context.Context //nolint:containedctx // the life of an archive
 }
 
 func (w *sinkWriter) Write(p []byte) (int, error) {
