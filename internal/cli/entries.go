@@ -13,6 +13,7 @@ import (
 	"capstan"
 	"capstan/internal/catalog"
 	"capstan/internal/daemon"
+	"capstan/internal/pipeline"
 )
 
 // entryLine is one entry in --json output. PathB64 stands beside Path when the
@@ -79,44 +80,45 @@ func (a *app) lsCommand() *cobra.Command {
 }
 
 func (a *app) ls(ctx context.Context, d *daemon.Daemon, set capstan.SetID, path string, recursive, long bool) error {
-	entry, found, err := capstan.Entry{Kind: capstan.KindDir}, true, error(nil)
+	view, err := d.Engine.View(ctx, set)
+	if err != nil {
+		return err
+	}
+	entry, found := pipeline.Held{Entry: capstan.Entry{Kind: capstan.KindDir}}, true
 	if path != "" {
-		entry, found, err = d.Catalog.Entry(ctx, set, path)
+		entry, found, err = view.Entry(ctx, path)
 	}
 	if err != nil {
 		return err
 	}
-	if !found || entry.Outcome == capstan.OutcomeDeleted {
+	if !found {
 		return &capstan.Error{
 			Class: capstan.ErrNotFound, Op: "ls", Object: path,
 			Err: fmt.Errorf("set %s does not hold it", set), Next: fmt.Sprintf("see: capstan ls %s", set),
 		}
 	}
 	if entry.Kind != capstan.KindDir {
-		return a.entry(set, &entry, long)
+		return a.entry(set, &entry.Entry, long)
 	}
-	for e, err := range a.listing(ctx, d, set, path, recursive) {
+	for e, err := range listing(ctx, view, path, recursive) {
 		if err != nil {
 			return err
 		}
-		if e.Outcome == capstan.OutcomeDeleted {
-			continue
-		}
-		if err := a.entry(set, &e, long); err != nil {
+		if err := a.entry(set, &e.Entry, long); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (a *app) listing(ctx context.Context, d *daemon.Daemon, set capstan.SetID, path string, recursive bool) iter.Seq2[capstan.Entry, error] {
+func listing(ctx context.Context, view *pipeline.View, path string, recursive bool) iter.Seq2[pipeline.Held, error] {
 	if recursive {
-		return d.Catalog.Walk(ctx, set, path)
+		return view.Walk(ctx, path)
 	}
-	return func(yield func(capstan.Entry, error) bool) {
-		entries, err := d.Catalog.Children(ctx, set, path)
+	return func(yield func(pipeline.Held, error) bool) {
+		entries, err := view.Children(ctx, path)
 		if err != nil {
-			yield(capstan.Entry{}, err)
+			yield(pipeline.Held{}, err)
 			return
 		}
 		for _, entry := range entries {

@@ -11,6 +11,7 @@ import (
 
 	"capstan"
 	"capstan/internal/archive"
+	"capstan/internal/catalog"
 	"capstan/internal/progress"
 )
 
@@ -23,6 +24,9 @@ type Backup struct {
 	Codec       capstan.Codec
 	Level       int
 	ArchiveSize capstan.Bytes // of the tar stream, before compression
+	// Lock is the job's lock, of a caller that does more under it and frees it
+	// itself; nil: it is taken for this run.
+	Lock *catalog.Lock
 }
 
 // Summary is the result of a run, as the command contract promises it.
@@ -77,8 +81,16 @@ func (e *Engine) lockJob(ctx context.Context, job Backup) (unlocker, error) {
 	if err := e.Catalog.EnsureJob(ctx, job.Job, job.JobName, specs, []string{info.Location}); err != nil {
 		return nil, err
 	}
+	if job.Lock != nil {
+		return held{}, nil
+	}
 	return e.Catalog.LockJob(ctx, job.Job)
 }
+
+// held is a lock that somebody else frees.
+type held struct{}
+
+func (held) Unlock() error { return nil }
 
 // backupRun is the state of one run.
 type backupRun struct {

@@ -13,24 +13,29 @@ import (
 // Cat writes the content of one file of a set, holes as zeros, and checks it
 // against its hash. A name that is a hard link gives the file's content.
 func (e *Engine) Cat(ctx context.Context, set capstan.SetID, path string, out io.Writer) (err error) {
-	entry, err := e.file(ctx, set, path)
+	view, err := e.View(ctx, set)
 	if err != nil {
 		return err
 	}
-	reader := e.newSetReader(set)
+	entry, err := view.file(ctx, path)
+	if err != nil {
+		return err
+	}
+	reader := e.newSetReader(entry.Set)
 	defer func() { err = errors.Join(err, reader.close()) }()
-	content := reader.content(ctx, &entry)
+	content := reader.content(ctx, &entry.Entry)
 	if !entry.Sparse {
 		_, err = io.Copy(out, content)
 		return errors.Join(err, content.Close())
 	}
-	return errors.Join(copySparse(out, content, &entry), content.Close())
+	return errors.Join(copySparse(out, content, &entry.Entry), content.Close())
 }
 
 // file finds the entry that holds the content of a path.
-func (e *Engine) file(ctx context.Context, set capstan.SetID, path string) (capstan.Entry, error) {
+func (v *View) file(ctx context.Context, path string) (Held, error) {
+	set := v.Set().ID
 	for range 2 {
-		entry, found, err := e.Catalog.Entry(ctx, set, path)
+		entry, found, err := v.Entry(ctx, path)
 		switch {
 		case err != nil:
 			return entry, err
@@ -46,7 +51,7 @@ func (e *Engine) file(ctx context.Context, set capstan.SetID, path string) (caps
 		}
 		path = entry.Link
 	}
-	return capstan.Entry{}, fmt.Errorf("%s: a link to a link: %w", path, capstan.ErrDamaged)
+	return Held{}, fmt.Errorf("%s: a link to a link: %w", path, capstan.ErrDamaged)
 }
 
 // copySparse writes data ranges from content and zeros between them.
@@ -132,9 +137,14 @@ func (e *Engine) Diff(ctx context.Context, a, b capstan.SetID) iter.Seq2[Change,
 
 func (e *Engine) held(ctx context.Context, set capstan.SetID) iter.Seq2[capstan.Entry, error] {
 	return func(yield func(capstan.Entry, error) bool) {
-		for entry, err := range e.Catalog.Walk(ctx, set, "") {
+		view, err := e.View(ctx, set)
+		if err != nil {
+			yield(capstan.Entry{}, err)
+			return
+		}
+		for entry, err := range view.Walk(ctx, "") {
 			if err != nil || entry.Outcome.Held() {
-				if !yield(entry, err) || err != nil {
+				if !yield(entry.Entry, err) || err != nil {
 					return
 				}
 			}

@@ -2,8 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"maps"
-	"slices"
 
 	"capstan"
 )
@@ -29,18 +27,19 @@ type PlannedArchive struct {
 // would for a set or a path that is not there.
 func (e *Engine) Plan(ctx context.Context, job Restore) (RestorePlan, error) {
 	plan := RestorePlan{Set: job.Set, Target: job.Target}
-	if _, err := e.restorable(ctx, job.Set); err != nil {
+	view, err := e.restorable(ctx, job.Set)
+	if err != nil {
 		return plan, err
 	}
 	want, err := newSelection(job.Paths)
 	if err != nil {
 		return plan, err
 	}
-	if err := e.preflight(ctx, job, want); err != nil {
+	if err := view.preflight(ctx, job, want); err != nil {
 		return plan, err
 	}
-	archives := map[capstan.ArchiveNumber]*PlannedArchive{}
-	for entry, err := range e.selected(ctx, job.Set, want) {
+	archives := map[place]*PlannedArchive{}
+	for entry, err := range view.selected(ctx, want) {
 		if err != nil {
 			return plan, err
 		}
@@ -54,35 +53,42 @@ func (e *Engine) Plan(ctx context.Context, job Restore) (RestorePlan, error) {
 			parts = []capstan.Part{{Location: entry.Location}}
 		}
 		for _, part := range parts {
-			a := archives[part.Archive]
+			at := place{entry.Set, part.Archive}
+			a := archives[at]
 			if a == nil {
 				a = &PlannedArchive{}
-				archives[part.Archive] = a
+				archives[at] = a
 			}
 			a.Entries++
 			a.Bytes += capstan.Bytes(part.Size)
 		}
 	}
-	return plan, e.locate(ctx, &plan, archives)
-}
-
-// locate names the archives of a plan and where they lie.
-func (e *Engine) locate(ctx context.Context, plan *RestorePlan, archives map[capstan.ArchiveNumber]*PlannedArchive) error {
-	known, err := e.Catalog.Archives(ctx, plan.Set)
-	if err != nil {
-		return err
-	}
-	copies, err := e.Catalog.Copies(ctx, plan.Set)
-	if err != nil {
-		return err
-	}
-	for _, archive := range known {
-		if a := archives[archive.Number]; a != nil {
-			a.Name = archive.Name
+	for _, set := range view.Chain {
+		if err := e.locate(ctx, &plan, set.ID, archives); err != nil {
+			return plan, err
 		}
 	}
+	return plan, nil
+}
+
+// place is an archive of a chain of sets.
+type place struct {
+	set    capstan.SetID
+	number capstan.ArchiveNumber
+}
+
+// locate names the archives of one set that a plan reads, and where they lie.
+func (e *Engine) locate(ctx context.Context, plan *RestorePlan, set capstan.SetID, archives map[place]*PlannedArchive) error {
+	known, err := e.Catalog.Archives(ctx, set)
+	if err != nil {
+		return err
+	}
+	copies, err := e.Catalog.Copies(ctx, set)
+	if err != nil {
+		return err
+	}
 	for _, c := range copies {
-		a := archives[c.Number]
+		a := archives[place{set, c.Number}]
 		if a == nil || a.Location != "" || (c.State != capstan.CopyWritten && c.State != capstan.CopyVerified) {
 			continue
 		}
@@ -92,8 +98,11 @@ func (e *Engine) locate(ctx context.Context, plan *RestorePlan, archives map[cap
 		}
 		a.Location = volume.Location
 	}
-	for _, number := range slices.Sorted(maps.Keys(archives)) {
-		plan.Archives = append(plan.Archives, *archives[number])
+	for _, archive := range known {
+		if a := archives[place{set, archive.Number}]; a != nil {
+			a.Name = archive.Name
+			plan.Archives = append(plan.Archives, *a)
+		}
 	}
 	return nil
 }

@@ -47,15 +47,16 @@ var errNotInSet = errors.New("does not name anything inside a set")
 func (e *Engine) Restore(ctx context.Context, job Restore) (RestoreSummary, error) {
 	summary := RestoreSummary{Type: "summary", Set: job.Set, Status: capstan.RunFailed, Target: job.Target}
 	started := e.Now()
-	set, err := e.restorable(ctx, job.Set)
+	view, err := e.restorable(ctx, job.Set)
 	if err != nil {
 		return summary, err
 	}
+	set := view.Set()
 	want, err := newSelection(job.Paths)
 	if err != nil {
 		return summary, err
 	}
-	if err := e.preflight(ctx, job, want); err != nil {
+	if err := view.preflight(ctx, job, want); err != nil {
 		return summary, err
 	}
 	if want.all() {
@@ -65,9 +66,8 @@ func (e *Engine) Restore(ctx context.Context, job Restore) (RestoreSummary, erro
 	if err != nil {
 		return summary, err
 	}
-	reader := e.newSetReader(set.ID)
-	r := &restoreRun{Engine: e, job: job, want: want, target: target, reader: reader}
-	err = errors.Join(r.run(ctx), reader.close(), target.Close())
+	r := &restoreRun{Engine: e, view: view, want: want, target: target, readers: e.newReaders()}
+	err = errors.Join(r.run(ctx), r.readers.close(), target.Close())
 	list := r.problems
 	summary.Entries, summary.Bytes, summary.Failed = r.entries.Load(), capstan.Bytes(r.bytes.Load()), list.Count
 	summary.Problems, summary.Notes = list.List, target.Notes()
@@ -90,24 +90,24 @@ func (e *Engine) Restore(ctx context.Context, job Restore) (RestoreSummary, erro
 }
 
 // restorable finds the set and says what a person should know about it.
-func (e *Engine) restorable(ctx context.Context, id capstan.SetID) (capstan.Set, error) {
-	set, err := e.Catalog.Set(ctx, id)
+func (e *Engine) restorable(ctx context.Context, id capstan.SetID) (*View, error) {
+	view, err := e.View(ctx, id)
 	if err != nil {
-		return set, err
+		return nil, err
 	}
-	switch set.Status {
+	switch set := view.Set(); set.Status {
 	case capstan.RunComplete:
 	case capstan.RunPartial:
 		e.Say("set %s is partial: %d entries could not be read when it was made", set.ID, set.Counts.Failed)
 	case capstan.RunRunning, capstan.RunInterrupted, capstan.RunFailed, capstan.RunCancelled:
 		e.Say("set %s is not complete (%s): only what its sealed archives hold is restored", set.ID, set.Status)
 	}
-	return set, nil
+	return view, nil
 }
 
 // preflight walks the selection once before anything is written: it refuses
 // patterns that find nothing and files that are in the way.
-func (e *Engine) preflight(ctx context.Context, job Restore, want *selection) error {
+func (v *View) preflight(ctx context.Context, job Restore, want *selection) error {
 	occupied, err := openOccupied(job.Target)
 	if err != nil {
 		return err
@@ -118,7 +118,7 @@ func (e *Engine) preflight(ctx context.Context, job Restore, want *selection) er
 	if want.all() && (occupied == nil || job.Overwrite) {
 		return nil
 	}
-	for entry, err := range e.selected(ctx, job.Set, want) {
+	for entry, err := range v.selected(ctx, want) {
 		if err != nil {
 			return err
 		}

@@ -18,10 +18,10 @@ import (
 // restoreRun is the state of one restore.
 type restoreRun struct {
 	*Engine
-	job     Restore
+	view    *View
 	want    *selection
 	target  *tree.Tree
-	reader  *setReader
+	readers *readers
 	entries atomic.Int64
 	bytes   atomic.Int64
 
@@ -29,18 +29,24 @@ type restoreRun struct {
 	problems problems
 	// standIns holds, for the first names of hard links that are not restored
 	// themselves, the path under which their content was put.
-	standIns map[string]string
+	standIns map[firstName]string
+}
+
+// firstName is the name under which a set holds the content of a hard link.
+type firstName struct {
+	set  capstan.SetID
+	path string
 }
 
 // run restores in batches: directories first, then contents in the order of
 // the archives, then links; directories get their times when all is in place.
 func (r *restoreRun) run(ctx context.Context) error {
-	r.standIns = map[string]string{}
+	r.standIns = map[firstName]string{}
 	stage := r.Tracker.Stage(stageRestore)
 	stage.Begin()
 	defer stage.End()
-	batch := make([]capstan.Entry, 0, 1024)
-	for entry, err := range r.selected(ctx, r.job.Set, r.want) {
+	batch := make([]Held, 0, 1024)
+	for entry, err := range r.view.selected(ctx, r.want) {
 		if err != nil {
 			return err
 		}
@@ -60,12 +66,13 @@ func (r *restoreRun) run(ctx context.Context) error {
 	return r.finishDirs(ctx)
 }
 
-func (r *restoreRun) batch(ctx context.Context, batch []capstan.Entry) error {
-	var contents, plain, links []capstan.Entry
+func (r *restoreRun) batch(ctx context.Context, batch []Held) error {
+	var contents, links []Held
+	var plain []capstan.Entry
 	for _, entry := range batch {
 		switch {
 		case entry.Kind == capstan.KindDir:
-			if err := r.settle(&entry, r.target.Dir(ctx, entry.Path)); err != nil {
+			if err := r.settle(&entry.Entry, r.target.Dir(ctx, entry.Path)); err != nil {
 				return err
 			}
 		case entry.Kind == capstan.KindHardlink:
@@ -73,7 +80,7 @@ func (r *restoreRun) batch(ctx context.Context, batch []capstan.Entry) error {
 		case entry.StoredSize() > 0:
 			contents = append(contents, entry)
 		default:
-			plain = append(plain, entry)
+			plain = append(plain, entry.Entry)
 		}
 	}
 	err := r.forEach(ctx, plain, func(ctx context.Context, entry *capstan.Entry) error {
@@ -139,26 +146,35 @@ func (r *restoreRun) forEach(ctx context.Context, entries []capstan.Entry, do fu
 }
 
 // contents restores files with content: one pass over each archive.
-func (r *restoreRun) contents(ctx context.Context, entries []capstan.Entry) error {
-	for group := range byArchive(entries) {
-		if err := r.reader.release(group[0].Archive); err != nil {
-			return err
+func (r *restoreRun) contents(ctx context.Context, entries []Held) error {
+	for _, set := range r.view.Chain {
+		var own []capstan.Entry
+		for i := range entries {
+			if entries[i].Set == set.ID {
+				own = append(own, entries[i].Entry)
+			}
 		}
-		if err := r.fromArchive(ctx, group[0].Archive, group); err != nil {
-			return err
+		reader := r.readers.of(set.ID)
+		for group := range byArchive(own) {
+			if err := reader.release(group[0].Archive); err != nil {
+				return err
+			}
+			if err := r.fromArchive(ctx, reader, group); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-func (r *restoreRun) fromArchive(ctx context.Context, number capstan.ArchiveNumber, entries []capstan.Entry) error {
+func (r *restoreRun) fromArchive(ctx context.Context, from *setReader, entries []capstan.Entry) error {
 	whole := entries[:0:0]
 	for i := range entries {
 		if len(entries[i].Parts) == 0 {
 			whole = append(whole, entries[i])
 		}
 	}
-	reader, err := r.reader.archive(ctx, number)
+	reader, err := from.archive(ctx, entries[0].Archive)
 	if err != nil {
 		for i := range whole {
 			if err := r.settle(&whole[i], err); err != nil {
@@ -179,7 +195,7 @@ func (r *restoreRun) fromArchive(ctx context.Context, number capstan.ArchiveNumb
 	}
 	for i := range entries {
 		if len(entries[i].Parts) > 0 {
-			if err := r.split(ctx, &entries[i]); err != nil {
+			if err := r.split(ctx, from, &entries[i]); err != nil {
 				return err
 			}
 		}
@@ -188,18 +204,18 @@ func (r *restoreRun) fromArchive(ctx context.Context, number capstan.ArchiveNumb
 }
 
 // split restores a file whose content lies in several archives.
-func (r *restoreRun) split(ctx context.Context, entry *capstan.Entry) error {
-	content := r.reader.content(ctx, entry)
+func (r *restoreRun) split(ctx context.Context, from *setReader, entry *capstan.Entry) error {
+	content := from.content(ctx, entry)
 	err := r.target.Place(ctx, entry.Path, entry, content)
 	return r.settle(entry, errors.Join(err, content.Close()))
 }
 
 // link restores another name of a file. Where the first name is not restored,
 // its content is put under this name, and later names link to that.
-func (r *restoreRun) link(ctx context.Context, entry *capstan.Entry) error {
+func (r *restoreRun) link(ctx context.Context, entry *Held) error {
 	to := entry.Link
 	if !r.want.matches(to) {
-		standIn, ok := r.standIns[to]
+		standIn, ok := r.standIns[firstName{entry.Set, to}]
 		if !ok {
 			return r.standIn(ctx, entry)
 		}
@@ -209,22 +225,22 @@ func (r *restoreRun) link(ctx context.Context, entry *capstan.Entry) error {
 	if errors.Is(err, tree.ErrCannotLink) {
 		return r.standIn(ctx, entry)
 	}
-	return r.settle(entry, err)
+	return r.settle(&entry.Entry, err)
 }
 
-func (r *restoreRun) standIn(ctx context.Context, entry *capstan.Entry) error {
-	first, found, err := r.Catalog.Entry(ctx, r.job.Set, entry.Link)
+func (r *restoreRun) standIn(ctx context.Context, entry *Held) error {
+	first, found, err := r.Catalog.Entry(ctx, entry.Set, entry.Link)
 	if err != nil {
 		return err
 	}
 	if !found || !first.Outcome.Held() {
-		return r.settle(entry, errors.New("the set does not hold "+entry.Link+", of which it is another name"))
+		return r.settle(&entry.Entry, errors.New("the set does not hold "+entry.Link+", of which it is another name"))
 	}
-	content := r.reader.content(ctx, &first)
+	content := r.readers.of(entry.Set).content(ctx, &first)
 	err = r.target.Place(ctx, entry.Path, &first, content)
 	err = errors.Join(err, content.Close())
 	if err == nil {
-		r.standIns[entry.Link] = entry.Path
+		r.standIns[firstName{entry.Set, entry.Link}] = entry.Path
 	}
 	return r.settle(&first, err)
 }
@@ -232,12 +248,12 @@ func (r *restoreRun) standIn(ctx context.Context, entry *capstan.Entry) error {
 // finishDirs gives every restored directory its final attributes, each after
 // all directories below it.
 func (r *restoreRun) finishDirs(ctx context.Context) error {
-	var open []capstan.Entry
+	var open []Held
 	leave := func(next string) error {
 		for len(open) > 0 && (next == "" || !capstan.Within(next, open[len(open)-1].Path)) {
 			dir := &open[len(open)-1]
-			if err := r.target.FinishDir(ctx, dir.Path, dir); err != nil {
-				if err := r.settle(dir, err); err != nil {
+			if err := r.target.FinishDir(ctx, dir.Path, &dir.Entry); err != nil {
+				if err := r.settle(&dir.Entry, err); err != nil {
 					return err
 				}
 			}
@@ -245,7 +261,7 @@ func (r *restoreRun) finishDirs(ctx context.Context) error {
 		}
 		return nil
 	}
-	for entry, err := range r.selected(ctx, r.job.Set, r.want) {
+	for entry, err := range r.view.selected(ctx, r.want) {
 		if err != nil {
 			return err
 		}

@@ -90,15 +90,15 @@ func matchComponents(pattern, name []string) bool {
 	return true
 }
 
-// selected walks the set in path order and yields the wanted entries that the
-// set holds, each directory above a wanted entry before it. Memory: the
+// selected walks the view in path order and yields the wanted entries that can
+// be restored, each directory above a wanted entry before it. Memory: the
 // directories above one entry.
-func (e *Engine) selected(ctx context.Context, set capstan.SetID, want *selection) iter.Seq2[capstan.Entry, error] {
-	return func(yield func(capstan.Entry, error) bool) {
-		var above []capstan.Entry // ancestors of the current entry that were not yielded yet
-		for entry, err := range e.Catalog.Walk(ctx, set, "") {
+func (v *View) selected(ctx context.Context, want *selection) iter.Seq2[Held, error] {
+	return func(yield func(Held, error) bool) {
+		var above []Held // ancestors of the current entry that were not yielded yet
+		for entry, err := range v.Walk(ctx, "") {
 			if err != nil {
-				yield(capstan.Entry{}, err)
+				yield(Held{}, err)
 				return
 			}
 			for len(above) > 0 && !capstan.Within(entry.Path, above[len(above)-1].Path) {

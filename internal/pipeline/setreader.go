@@ -26,6 +26,35 @@ type openArchive struct {
 	info capstan.Archive
 }
 
+// readers are the readers of all sets of a chain. One goroutine uses them.
+type readers struct {
+	engine *Engine
+	sets   map[capstan.SetID]*setReader
+}
+
+func (e *Engine) newReaders() *readers {
+	return &readers{engine: e, sets: map[capstan.SetID]*setReader{}}
+}
+
+// of gives the reader of one set; it stays open until close.
+func (r *readers) of(set capstan.SetID) *setReader {
+	reader := r.sets[set]
+	if reader == nil {
+		reader = r.engine.newSetReader(set)
+		r.sets[set] = reader
+	}
+	return reader
+}
+
+func (r *readers) close() error {
+	var errs []error
+	for set, reader := range r.sets {
+		errs = append(errs, reader.close())
+		delete(r.sets, set)
+	}
+	return errors.Join(errs...)
+}
+
 func (e *Engine) newSetReader(set capstan.SetID) *setReader {
 	return &setReader{
 		engine: e, set: set,
