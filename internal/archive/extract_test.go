@@ -66,8 +66,8 @@ func TestExtractSome(t *testing.T) {
 						}
 						return x.Err
 					}
-					got, err := io.ReadAll(x.Content)
-					if err != nil || !bytes.Equal(got, want) {
+					var got bytes.Buffer
+					if _, err := io.Copy(&got, x.Content); err != nil || !bytes.Equal(got.Bytes(), want) {
 						t.Errorf("%q: %v", x.Entry.Path, err)
 					}
 					return x.Err

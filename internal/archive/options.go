@@ -18,6 +18,7 @@ const (
 	MinArchive     = 64 * capstan.KiB
 	minFrame       = 256 << 10
 	goodFrame      = 1 << 20 // smaller frames compress noticeably worse
+	maxFrames      = 22      // binary logarithm of the most frames of an archive, about
 )
 
 // Options say how to pack.
@@ -28,7 +29,8 @@ type Options struct {
 	// DefaultFrame. It is rounded to whole tar blocks and kept within what readers accept.
 	FrameSize int
 	// ArchiveSize bounds an archive's tar stream; 0 for DefaultArchive, at least
-	// MinArchive. Only an entry whose header takes most of it exceeds it.
+	// MinArchive. Only an entry that cannot be split exceeds it: its header takes more
+	// than half of it, or its content came as Data.
 	ArchiveSize capstan.Bytes
 	Workers     int // that read and compress; 0 for GOMAXPROCS
 	// Memory bounds the buffers of all frames in flight, before and after
@@ -81,9 +83,9 @@ type Sink interface {
 type plan struct {
 	codec   capstan.Codec
 	level   int
-	frame   int   // bytes
-	slots   int   // frames
-	workers int   //
+	frame   int // bytes
+	slots   int // frames
+	workers int
 	archive int64 // bytes
 }
 
@@ -107,6 +109,8 @@ func (o *Options) plan() (plan, error) {
 		p.workers = runtime.GOMAXPROCS(0)
 	}
 	p.fit(int64(o.Memory))
+	// An index of more frames than readers accept would be of no use.
+	p.frame = max(p.frame, int(min(p.archive>>maxFrames, codec.MaxFrame))&^(tarfile.Block-1))
 	return p, nil
 }
 

@@ -33,18 +33,25 @@ func newStream(ctx context.Context, a *Reader, off int64) *stream {
 // Read gives the cause of ctx, an error that wraps capstan.ErrDamaged (also
 // behind the end of the stream), or an error of the file.
 func (s *stream) Read(p []byte) (int, error) {
-	if len(p) == 0 {
-		return 0, nil
+	b, err := s.chunk(int64(len(p)))
+	return copy(p, b), err
+}
+
+// chunk gives the next bytes of the stream, as many as lie in one frame and most
+// at the most; they are valid until the next call.
+func (s *stream) chunk(most int64) ([]byte, error) {
+	if most <= 0 {
+		return nil, nil
 	}
 	if len(s.data) == 0 {
 		if err := s.fill(); err != nil {
-			return 0, err
+			return nil, err
 		}
 	}
-	n := copy(p, s.data)
-	s.data = s.data[n:]
-	s.pos += int64(n)
-	return n, nil
+	b := s.data[:min(most, int64(len(s.data)))]
+	s.data = s.data[len(b):]
+	s.pos += int64(len(b))
+	return b, nil
 }
 
 // seek goes to another offset, without decoding what lies between. Going back
@@ -136,20 +143,49 @@ func newBody(s *stream, size int64, want capstan.Hash) *body {
 }
 
 func (b *body) Read(p []byte) (int, error) {
-	if b.err != nil {
-		return 0, b.err
+	chunk, err := b.chunk(int64(len(p)))
+	return copy(p, chunk), err
+}
+
+// WriteTo writes what is left to w, straight out of the frames.
+func (b *body) WriteTo(w io.Writer) (n int64, err error) {
+	for {
+		chunk, err := b.chunk(writeChunk)
+		if errors.Is(err, io.EOF) {
+			return n, nil
+		}
+		if err != nil {
+			return n, err
+		}
+		m, err := w.Write(chunk)
+		n += int64(m)
+		if err == nil && m < len(chunk) {
+			err = io.ErrShortWrite
+		}
+		if err != nil {
+			return n, err
+		}
 	}
-	if b.left == 0 {
+}
+
+// writeChunk keeps a cancellation from waiting for the writing of a whole frame.
+const writeChunk = 1 << 20
+
+// chunk gives the next bytes, and at their end what check says of them.
+func (b *body) chunk(most int64) ([]byte, error) {
+	if b.err == nil && b.left == 0 {
 		b.err = b.check()
-		return 0, b.err
 	}
-	n, err := b.stream.Read(p[:min(int64(len(p)), b.left)])
-	b.left -= int64(n)
+	if b.err != nil {
+		return nil, b.err
+	}
+	chunk, err := b.stream.chunk(min(most, b.left))
+	b.left -= int64(len(chunk))
 	if b.sum != nil {
-		b.sum.Write(p[:n])
+		b.sum.Write(chunk)
 	}
 	b.err = err
-	return n, err
+	return chunk, err
 }
 
 // check gives io.EOF where the content is what was stored.

@@ -50,12 +50,16 @@ func (t *tx) openSet(id capstan.SetID) (int64, error) {
 		return 0, unknownSet(id)
 	}
 	if status := sets[0].set.Status; finishedStatus(status) {
-		return 0, &capstan.Error{
-			Class: capstan.ErrRefused, Op: "set", Object: string(id), Err: fmt.Errorf("it is %s", status),
-			Safe: "nothing was changed",
-		}
+		return 0, finishedSet(id, status)
 	}
 	return sets[0].no, nil
+}
+
+func finishedSet(id capstan.SetID, status capstan.RunStatus) error {
+	return &capstan.Error{
+		Class: capstan.ErrRefused, Op: "set", Object: string(id), Err: fmt.Errorf("it is %s", status),
+		Safe: "nothing was changed",
+	}
 }
 
 func (t *tx) insertArchive(no int64, a *capstan.Archive, committed bool) error {

@@ -38,6 +38,9 @@ func (b *baseline) children(ctx context.Context, dir string) ([]capstan.Entry, e
 		return []capstan.Entry{}, err
 	}
 	list, _, err := v.rows(ctx, sqlPage, v.no, id, []byte{}, math.MaxInt32)
+	if err == nil {
+		err = v.still(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"capstan"
@@ -71,6 +72,9 @@ func (b *batch) add(e *capstan.Entry) error {
 	}
 	if e.Kind == 0 || e.Outcome == 0 {
 		return fmt.Errorf("entry %q has no kind or no outcome", e.Path)
+	}
+	if e.Archive < 0 || e.Archive > math.MaxInt32 {
+		return fmt.Errorf("entry %q names archive %d", e.Path, e.Archive)
 	}
 	number := int32(len(b.rows))
 	archive := e.Archive

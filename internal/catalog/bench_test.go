@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,7 +15,10 @@ import (
 	"capstan/internal/catalog"
 )
 
-const benchJob capstan.JobKey = "bench"
+const (
+	benchJob    capstan.JobKey   = "bench"
+	benchVolume capstan.VolumeID = "bench"
+)
 
 // tree is a directory tree of realistic shape: 16 files in a directory of which
 // each has its own times, inode and hash, and 64 directories in one above.
@@ -61,6 +65,9 @@ func benchCatalog(b *testing.B, dir string) (*catalog.Catalog, capstan.Set) {
 		b.Fatal(err)
 	}
 	if err := c.EnsureJob(b.Context(), benchJob, "bench", []string{"/data"}, nil); err != nil {
+		b.Fatal(err)
+	}
+	if err := c.EnsureVolume(b.Context(), capstan.VolumeInfo{ID: benchVolume, Kind: "dir", Location: "/mnt"}); err != nil {
 		b.Fatal(err)
 	}
 	set, err := c.BeginSet(b.Context(), benchJob, "host", capstan.CodecZstd, []string{"/data"}, time.Now())
@@ -112,5 +119,128 @@ func BenchmarkEntries(b *testing.B) {
 		}
 		b.ReportMetric(n/elapsed.Seconds(), "entries/s")
 		b.ReportMetric(float64(info.Size())/n, "bytes/entry")
+	}
+}
+
+// BenchmarkRead reads a set of a million entries: one directory at random, all
+// in order, the counts, names, and an open and close of the whole.
+func BenchmarkRead(b *testing.B) {
+	const n = 1 << 20
+	ctx := b.Context()
+	dir := b.TempDir()
+	c, set := benchCatalog(b, dir)
+	fill(b, c, set.ID, n)
+	for number := range capstan.ArchiveNumber(40) {
+		archive := capstan.Archive{Set: set.ID, Number: number + 1, Entries: n}
+		if err := c.CommitArchive(ctx, archive, benchVolume, capstan.CopyWritten); err != nil {
+			break // there are no more
+		}
+	}
+	if err := c.SetStatus(ctx, set.ID, capstan.RunComplete, capstan.Counts{}); err != nil {
+		b.Fatal(err)
+	}
+	random := rand.New(rand.NewPCG(3, 4))
+	b.Run("Children", func(b *testing.B) {
+		for b.Loop() {
+			at := random.IntN(n / 17)
+			list, err := c.Children(ctx, set.ID, fmt.Sprintf("data/project-%05d/source-%02d", at/64, at%64))
+			if err != nil || len(list) == 0 {
+				b.Fatal(len(list), err)
+			}
+		}
+	})
+	b.Run("Entry", func(b *testing.B) {
+		for b.Loop() {
+			at := random.IntN(n / 17)
+			if _, found, err := c.Entry(ctx, set.ID, fmt.Sprintf("data/project-%05d/source-%02d/some-file-003.go", at/64, at%64)); err != nil || !found {
+				b.Fatal(found, err)
+			}
+		}
+	})
+	b.Run("Walk", func(b *testing.B) {
+		for b.Loop() {
+			count := 0
+			for _, err := range c.Walk(ctx, set.ID, "") {
+				if err != nil {
+					b.Fatal(err)
+				}
+				count++
+			}
+			if count != n {
+				b.Fatalf("%d entries, want %d", count, n)
+			}
+		}
+		b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "entries/s")
+	})
+	for _, glob := range []string{"some-file-007.go", "*7.none", "*e-1*", "data/project-00007/**/*1.go"} {
+		b.Run("Find/"+strings.ReplaceAll(glob, "/", "_"), func(b *testing.B) {
+			for b.Loop() {
+				for _, err := range c.Find(ctx, catalog.FindQuery{Glob: glob, Limit: 1000}) {
+					if err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+		})
+	}
+	b.Run("Count", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := c.CountOutcomes(ctx, set.ID); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("Check", func(b *testing.B) {
+		for b.Loop() {
+			if problems, err := c.Check(ctx); err != nil || len(problems) > 0 {
+				b.Fatal(problems, err)
+			}
+		}
+	})
+	b.Run("CopyRecords", func(b *testing.B) {
+		for b.Loop() {
+			if err := c.CopyTo(ctx, filepath.Join(dir, "copy"), false); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	if err := c.Close(); err != nil {
+		b.Fatal(err)
+	}
+	b.Run("Open", func(b *testing.B) {
+		for b.Loop() {
+			c, err := catalog.Open(ctx, filepath.Join(dir, "catalog.db"), catalog.Options{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			if err := c.Close(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// BenchmarkEntriesAgain writes a million entries over the same million, as a
+// resumed run does that finds all unchanged, and then discards them.
+func BenchmarkEntriesAgain(b *testing.B) {
+	const n = 1 << 20
+	c, set := benchCatalog(b, b.TempDir())
+	fill(b, c, set.ID, n)
+	b.Run("Replace", func(b *testing.B) {
+		for b.Loop() {
+			fill(b, c, set.ID, n)
+		}
+		b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "entries/s")
+	})
+	b.Run("Discard", func(b *testing.B) {
+		start := time.Now()
+		_, entries, err := c.DiscardUnsealed(b.Context(), set.ID)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(entries)/time.Since(start).Seconds(), "entries/s")
+	})
+	if err := c.Close(); err != nil {
+		b.Fatal(err)
 	}
 }

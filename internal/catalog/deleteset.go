@@ -13,15 +13,14 @@ import (
 // there is no such set.
 func (c *Catalog) DeleteSet(ctx context.Context, id capstan.SetID) error {
 	err := c.transact(ctx, func(t *tx) error {
-		var no, phase int64
-		found, err := t.one(sqlSetAnyPhase, with(string(id)), &no, &phase)
+		set, found, err := anyPhase(ctx, t, id)
 		if err != nil {
 			return err
 		}
-		if !found || phase == phaseImporting {
+		if !found || set.phase == phaseImporting {
 			return unknownSet(id)
 		}
-		_, err = t.exec(sqlSetPhase, phaseDeleting, no)
+		_, err = t.exec(sqlSetPhase, phaseDeleting, set.no)
 		return err
 	})
 	if err == nil {

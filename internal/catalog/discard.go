@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"math"
 
 	"capstan"
@@ -28,6 +29,12 @@ func (c *Catalog) DiscardUnsealed(ctx context.Context, id capstan.SetID) (archiv
 }
 
 func (c *Catalog) discard(ctx context.Context, id capstan.SetID) (archives, entries int64, err error) {
+	c.mu.Lock()
+	_, writing := c.writers[id]
+	c.mu.Unlock()
+	if writing {
+		return 0, 0, fmt.Errorf("set %s has an open entry writer", id)
+	}
 	var no int64
 	var numbers []int64
 	err = c.transact(ctx, func(t *tx) error {

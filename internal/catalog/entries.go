@@ -83,6 +83,16 @@ func (v *view) rows(ctx context.Context, query string, args ...any) (list []stor
 	return kept, end, nil
 }
 
+// still fails when the set was deleted meanwhile: what was read of it may then
+// not be all.
+func (v *view) still(ctx context.Context) error {
+	there, err := one(ctx, v.c.reads, sqlStillThere, with(v.no), new(int64))
+	if err == nil && !there {
+		err = unknownSet(v.set)
+	}
+	return err
+}
+
 // hidden gives the archives of the set that are not committed.
 func (v *view) hidden(ctx context.Context) (map[capstan.ArchiveNumber]bool, error) {
 	if v.finished {
@@ -141,6 +151,9 @@ func (v *view) find(ctx context.Context, path string) (row stored, found bool, e
 	if path == "" {
 		row.entry.Kind = capstan.KindDir
 		return row, true, nil
+	}
+	if checkPath(path) != nil {
+		return row, false, nil
 	}
 	above, name := capstan.SplitPath(path)
 	dir, found, err := v.dir(ctx, above)
@@ -201,6 +214,9 @@ func (c *Catalog) Children(ctx context.Context, set capstan.SetID, dir string) (
 		return nil, c.failed(ctx, "list a directory of set "+string(set), err)
 	}
 	list, _, err := v.rows(ctx, sqlPage, v.no, id, []byte{}, math.MaxInt32)
+	if err == nil {
+		err = v.still(ctx)
+	}
 	if err != nil {
 		return nil, c.failed(ctx, "list a directory of set "+string(set), err)
 	}

@@ -62,14 +62,17 @@ func (c *Catalog) find(ctx context.Context, query FindQuery, yield func(Found, e
 		left = math.MaxInt
 	}
 	for _, id := range sets {
+		more := true
 		v, err := c.view(ctx, id)
-		if err != nil {
-			return err
+		if err == nil {
+			more, err = v.search(ctx, pattern, func(entry capstan.Entry) bool {
+				left--
+				return yield(Found{Set: id, Entry: entry}, nil) && left > 0
+			})
 		}
-		more, err := v.search(ctx, pattern, func(entry capstan.Entry) bool {
-			left--
-			return yield(Found{Set: id, Entry: entry}, nil) && left > 0
-		})
+		if isNotFound(err) && query.Sets == nil {
+			continue // deleted meanwhile, and nobody asked for this very one
+		}
 		if err != nil || !more {
 			return err
 		}
@@ -104,7 +107,7 @@ func (v *view) search(ctx context.Context, pattern *glob, yield func(capstan.Ent
 			}
 		}
 	}
-	return true, nil
+	return true, v.still(ctx)
 }
 
 // candidates gives the function that reads the next page of keys among which
@@ -157,8 +160,8 @@ func (v *view) searchPaths(ctx context.Context, pattern *glob, yield func(capsta
 	}
 	for entry, err := range v.c.Walk(ctx, v.set, root) {
 		if err != nil {
-			if isNotFound(err) {
-				return true, nil // nothing of that name in this set
+			if isNotFound(err) { // nothing of that name, unless the set itself is gone
+				return true, v.still(ctx)
 			}
 			return false, err
 		}

@@ -32,20 +32,22 @@ func (c *Catalog) importSet(ctx context.Context, set capstan.Set, archives []cap
 	if c.readOnly {
 		return false, c.refuseWrite()
 	}
+	if _, err := c.Volume(ctx, volume); err != nil {
+		return false, err
+	}
 	unlock, err := c.lockFile(ctx, "import")
 	if err != nil {
 		return false, err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
-	var no, phase int64
-	known, err := one(ctx, c.reads, sqlSetAnyPhase, with(string(set.ID)), &no, &phase)
+	old, known, err := anyPhase(ctx, c.reads, set.ID)
 	switch {
 	case err != nil:
 		return false, err
-	case known && phase == phaseThere:
+	case known && old.phase == phaseThere:
 		return false, c.addCopies(ctx, set.ID, archives, volume)
 	case known: // half deleted, or half imported, which the lock says nobody goes on with
-		if err := c.purge(ctx, no); err != nil {
+		if err := c.purge(ctx, old.no); err != nil {
 			return false, err
 		}
 	}
@@ -108,16 +110,16 @@ func addAll(ctx context.Context, w *EntryWriter, entries iter.Seq2[capstan.Entry
 
 // endImport shows the set to all.
 func (c *Catalog) endImport(t *tx, id capstan.SetID, archives []capstan.Archive, volume capstan.VolumeID) error {
-	var no, phase int64
-	if _, err := t.one(sqlSetAnyPhase, with(string(id)), &no, &phase); err != nil {
+	set, _, err := anyPhase(t.ctx, t, id)
+	if err != nil {
 		return err
 	}
 	for i := range archives {
-		if err := t.setCopy(no, archives[i].Number, volume, capstan.CopyWritten, "", c.now()); err != nil {
+		if err := t.setCopy(set.no, archives[i].Number, volume, capstan.CopyWritten, "", c.now()); err != nil {
 			return err
 		}
 	}
-	_, err := t.exec(sqlSetPhase, phaseThere, no)
+	_, err = t.exec(sqlSetPhase, phaseThere, set.no)
 	return err
 }
 

@@ -81,7 +81,7 @@ func (v *view) notable(ctx context.Context, outcome capstan.Outcome, yield func(
 			}
 		}
 		if len(keys) < notablePage {
-			return true, nil
+			return true, v.still(ctx)
 		}
 		next = keys[len(keys)-1]
 	}

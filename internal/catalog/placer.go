@@ -116,13 +116,15 @@ func (p *placer) start(t *tx) error {
 	clear(p.pending)
 	p.lastPath, p.lastDir = p.lastPath[:0], rootDir
 	p.argDir, p.dirArg = rootDir, rootDir
-	var no, phase int64
-	found, err := t.one(sqlSetAnyPhase, with(string(p.set)), &no, &phase)
-	if err != nil {
+	set, found, err := anyPhase(t.ctx, t, p.set)
+	no := set.no
+	switch {
+	case err != nil:
 		return err
-	}
-	if !found || phase != p.phase || (p.no != 0 && p.no != no) {
+	case !found, set.phase != p.phase, p.no != 0 && p.no != no:
 		return unknownSet(p.set)
+	case set.phase == phaseThere && finishedStatus(set.status):
+		return finishedSet(p.set, set.status)
 	}
 	if p.no == 0 {
 		if p.careful, err = t.one(sqlHasEntries, with(no), new(int64)); err != nil {

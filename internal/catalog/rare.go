@@ -69,6 +69,9 @@ func appendRare(b []byte, e *capstan.Entry) []byte {
 
 // rare reads to the end of the packed attributes.
 func (p *packed) rare(e *capstan.Entry) {
+	if len(p.b) == 0 && p.err == nil {
+		p.fail()
+	}
 	for len(p.b) > 0 && p.err == nil {
 		tag := p.uvarint()
 		body := &packed{b: p.take(p.uvarint())}

@@ -28,7 +28,7 @@ func (c *Catalog) BeginSet(ctx context.Context, job capstan.JobKey, host string,
 		if err != nil {
 			return err
 		}
-		set.ID = capstan.NewSetID(now, number)
+		set.ID = capstan.NewSetID(now, int(number))
 		_, err = t.insertSet(&set, phaseThere)
 		return err
 	})
@@ -38,13 +38,14 @@ func (c *Catalog) BeginSet(ctx context.Context, job capstan.JobKey, host string,
 	return set, nil
 }
 
-func (t *tx) nextNumber(month string) (number int, err error) {
-	touched, err := t.exec(sqlTakeNumber, month)
+// nextNumber takes the next number of a counter, which starts at 1.
+func (t *tx) nextNumber(counter string) (number int64, err error) {
+	touched, err := t.exec(sqlTakeNumber, counter)
 	if err == nil && touched == 0 {
-		_, err = t.exec(sqlFirstNumber, month)
+		_, err = t.exec(sqlFirstNumber, counter)
 	}
 	if err == nil {
-		_, err = t.one(sqlLastNumber, with(month), &number)
+		_, err = t.one(sqlLastNumber, with(counter), &number)
 	}
 	return number, err
 }
@@ -58,9 +59,13 @@ func (t *tx) keepNumber(id capstan.SetID) error {
 	return err
 }
 
+// setCounter numbers the rows of sets. No number is given twice, so that a reader
+// of a set that was deleted meanwhile never reads another.
+const setCounter = "sets"
+
 // insertSet adds the set and the root of its directories, and gives its number.
 func (t *tx) insertSet(set *capstan.Set, phase int) (no int64, err error) {
-	if _, err := t.one(sqlNextSetNo, nil, &no); err != nil {
+	if no, err = t.nextNumber(setCounter); err != nil {
 		return 0, err
 	}
 	sources, err := encodeList(set.Sources)
@@ -155,12 +160,22 @@ func (c *Catalog) ForgetSet(ctx context.Context, id capstan.SetID, now time.Time
 
 // setNo gives the internal number of a set that is there for all.
 func (t *tx) setNo(id capstan.SetID) (int64, error) {
-	var no, phase int64
-	found, err := t.one(sqlSetAnyPhase, with(string(id)), &no, &phase)
-	if err == nil && (!found || phase != phaseThere) {
+	row, found, err := anyPhase(t.ctx, t, id)
+	if err == nil && (!found || row.phase != phaseThere) {
 		err = unknownSet(id)
 	}
-	return no, err
+	return row.no, err
+}
+
+// setPhase is where a set stands, also one that nobody sees.
+type setPhase struct {
+	no, phase int64
+	status    capstan.RunStatus
+}
+
+func anyPhase(ctx context.Context, from queries, id capstan.SetID) (s setPhase, found bool, err error) {
+	found, err = one(ctx, from, sqlSetAnyPhase, with(string(id)), &s.no, &s.phase, &s.status)
+	return s, found, err
 }
 
 func unknownSet(id capstan.SetID) error {

@@ -54,7 +54,7 @@ func pragma(name string, value any) string { return fmt.Sprintf("%s(%v)", name, 
 func openWriter(path string, timeout time.Duration) (*sql.DB, error) {
 	db, err := sql.Open("sqlite", dataSource(path, url.Values{"_txlock": {"immediate"}, "mode": {"rw"}},
 		pragma("busy_timeout", timeout.Milliseconds()), pragma("synchronous", "full"), pragma("foreign_keys", 1),
-		pragma("cache_size", -writerCacheKiB), pragma("wal_autocheckpoint", checkpointPages)))
+		pragma("cache_size", -writerCacheKiB), pragma("wal_autocheckpoint", checkpointPages), pragma("journal_size_limit", 4096*checkpointPages)))
 	if err != nil {
 		return nil, err
 	}

@@ -16,7 +16,7 @@ const quickCheckPages = 16 << 10
 
 // smallTables are those that do not grow with the number of entries.
 func smallTables() []string {
-	return []string{"jobs", "volumes", "months", "sets", "runs", "archives", "copies", "origins", "sums", "audit"}
+	return []string{"jobs", "volumes", "counters", "sets", "runs", "archives", "copies", "origins", "sums", "audit"}
 }
 
 // quickCheck looks for damage in a file that is about to be used.

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 )
@@ -26,11 +27,21 @@ func (c *Catalog) CopyTo(ctx context.Context, path string, entries bool) error {
 		return err
 	}
 	if entries {
-		err = c.copyInto(ctx, c.reads.db, path, plainFile(ctx))
+		err = c.copyAll(ctx, path)
 	} else {
 		err = c.copyRecords(ctx, path)
 	}
 	return c.failed(ctx, "copy", err)
+}
+
+// copyAll uses a connection of its own: those of the pool may not even write
+// another file.
+func (c *Catalog) copyAll(ctx context.Context, path string) error {
+	db, err := sql.Open("sqlite", dataSource(c.path, url.Values{"mode": {"ro"}}, pragma("busy_timeout", openTimeout.Milliseconds())))
+	if err != nil {
+		return err
+	}
+	return errors.Join(c.copyInto(ctx, db, path, plainFile(ctx)), db.Close())
 }
 
 // copyInto copies all, through a temporary name.
@@ -43,9 +54,9 @@ func (c *Catalog) copyInto(ctx context.Context, db *sql.DB, path string, finish 
 	})
 }
 
-// viaPart lets make fill an empty file of mode 0600, then makes it durable under
+// viaPart lets fill write to an empty file of mode 0600, then makes it durable under
 // its name.
-func (c *Catalog) viaPart(path string, make func(part string) error) (err error) {
+func (c *Catalog) viaPart(path string, fill func(part string) error) (err error) {
 	part := path + ".part"
 	if err := removeDatabase(part); err != nil {
 		return err
@@ -62,7 +73,7 @@ func (c *Catalog) viaPart(path string, make func(part string) error) (err error)
 			err = errors.Join(err, removeDatabase(part))
 		}
 	}()
-	if err := make(part); err != nil {
+	if err := fill(part); err != nil {
 		return err
 	}
 	if err := syncFile(part); err != nil {
@@ -131,7 +142,7 @@ func (c *Catalog) fillRecords(ctx context.Context, db *sql.DB) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
-	source := dataSource(c.path, map[string][]string{"mode": {"ro"}})
+	source := dataSource(c.path, url.Values{"mode": {"ro"}})
 	if _, err := conn.ExecContext(ctx, "ATTACH DATABASE ? AS source", source); err != nil {
 		return err
 	}

@@ -36,15 +36,15 @@ const (
 const (
 	setColumns = `no, id, job, status, started, finished, codec, host, sources, forgotten,
 		entries, stored, changed, unchanged, excluded, vanished, failed, deleted, bytes_in, bytes_out`
-	sqlTakeNumber   = `UPDATE months SET last = last + 1 WHERE month = ?`
-	sqlFirstNumber  = `INSERT INTO months (month, last) VALUES (?, 1)`
-	sqlLastNumber   = `SELECT last FROM months WHERE month = ?`
-	sqlNumberTaken  = `UPDATE months SET last = ? WHERE month = ? AND last < ?`
-	sqlMonthKnown   = `INSERT INTO months (month, last) SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM months WHERE month = ?)`
-	sqlNextSetNo    = `SELECT coalesce(max(no), 0) + 1 FROM sets`
+	sqlTakeNumber   = `UPDATE counters SET last = last + 1 WHERE name = ?`
+	sqlFirstNumber  = `INSERT INTO counters (name, last) VALUES (?, 1)`
+	sqlLastNumber   = `SELECT last FROM counters WHERE name = ?`
+	sqlNumberTaken  = `UPDATE counters SET last = ? WHERE name = ? AND last < ?`
+	sqlMonthKnown   = `INSERT INTO counters (name, last) SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM counters WHERE name = ?)`
+	sqlStillThere   = `SELECT 1 FROM sets WHERE no = ? AND phase = 0`
 	sqlInsertSet    = `INSERT INTO sets (month, number, phase, ` + setColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	sqlSet          = `SELECT ` + setColumns + ` FROM sets WHERE id = ? AND phase = 0`
-	sqlSetAnyPhase  = `SELECT no, phase FROM sets WHERE id = ?`
+	sqlSetAnyPhase  = `SELECT no, phase, status FROM sets WHERE id = ?`
 	sqlSets         = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 ORDER BY month DESC, number DESC`
 	sqlSetsOfJob    = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 AND job = ? ORDER BY month DESC, number DESC`
 	sqlOpenSets     = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 AND job = ? AND status IN ('running', 'interrupted') ORDER BY month DESC, number DESC`

@@ -115,6 +115,8 @@ const (
 	sqlCountNotable  = `SELECT count(*) FROM notable WHERE set_no = ?`
 	sqlCountLostDirs = `SELECT count(*) FROM dirs d WHERE d.set_no = ? AND d.id > 0 AND (d.parent >= d.id OR NOT EXISTS (
 		SELECT 1 FROM entries e WHERE e.set_no = d.set_no AND e.dir = d.parent AND e.name = d.name AND e.child = d.id))`
+	sqlCountLostPieces = `SELECT count(*) FROM pieces WHERE set_no = ? AND NOT EXISTS (SELECT 1 FROM entries e
+		WHERE e.set_no = pieces.set_no AND e.dir = pieces.dir AND e.name = pieces.name AND e.archive > 0)`
 	sqlCountOrphans = `SELECT count(*) FROM entries e WHERE e.set_no = ?
 		AND NOT EXISTS (SELECT 1 FROM dirs d WHERE d.set_no = ? AND d.id = e.dir)`
 )

@@ -16,6 +16,7 @@ import (
 type writer struct {
 	db      *sql.DB
 	turn    chan struct{} // holds one token while nobody writes
+	closed  chan struct{} // closed by close
 	conn    *sql.Conn     // nil until the first write, and after one that broke it
 	stmts   map[string]*sql.Stmt
 	raw     map[string]driver.Stmt // of the hot path, prepared on the driver's own connection
@@ -23,7 +24,7 @@ type writer struct {
 }
 
 func newWriter(db *sql.DB) *writer {
-	w := &writer{db: db, turn: make(chan struct{}, 1)}
+	w := &writer{db: db, turn: make(chan struct{}, 1), closed: make(chan struct{})}
 	w.turn <- struct{}{}
 	return w
 }
@@ -31,7 +32,8 @@ func newWriter(db *sql.DB) *writer {
 // close waits for the write that is under way.
 func (w *writer) close() (err error) {
 	w.closing.Do(func() {
-		<-w.turn // never given back: later writes wait for their context
+		close(w.closed)
+		<-w.turn // never given back
 		err = errors.Join(w.release(), w.db.Close())
 	})
 	return err
@@ -103,8 +105,12 @@ func (c *Catalog) transact(ctx context.Context, fn func(*tx) error) error {
 	return err
 }
 
+var errClosed = errors.New("the catalog is closed")
+
 func (c *Catalog) takeTurn(ctx context.Context) error {
 	select {
+	case <-c.writer.closed:
+		return errClosed
 	case <-c.writer.turn:
 		return nil
 	default:
@@ -113,6 +119,8 @@ func (c *Catalog) takeTurn(ctx context.Context) error {
 	select {
 	case <-c.writer.turn:
 		return nil
+	case <-c.writer.closed:
+		return errClosed
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

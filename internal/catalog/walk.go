@@ -19,7 +19,8 @@ const (
 // is yielded for a root that is not there.
 //
 // Memory: a few thousand entries at any depth and size. No lock is held between
-// two entries. What is added to the set meanwhile may be yielded or not.
+// two entries. What is added to the set meanwhile may be yielded or not; when the
+// set is deleted meanwhile, the last thing yielded is capstan.ErrNotFound.
 func (c *Catalog) Walk(ctx context.Context, set capstan.SetID, root string) iter.Seq2[capstan.Entry, error] {
 	return func(yield func(capstan.Entry, error) bool) {
 		fail := func(err error) { yield(capstan.Entry{}, c.failed(ctx, "walk set "+string(set), err)) }
@@ -94,7 +95,7 @@ func (w *walker) walk(ctx context.Context, yield func(capstan.Entry, error) bool
 			w.push(child, path)
 		}
 	}
-	return nil
+	return w.still(ctx)
 }
 
 func (w *walker) fill(ctx context.Context, f *frame) error {

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"capstan"
+	"capstan/internal/config"
 	"capstan/internal/daemon"
 	"capstan/internal/output"
 	"capstan/internal/progress"
@@ -44,7 +45,9 @@ func Run(ctx context.Context, args []string, streams Streams) int {
 	}
 	if a.printer != nil {
 		if err != nil {
-			a.printer.Error("%s", message(err))
+			for _, line := range messages(err) {
+				a.printer.Error("%s", line)
+			}
 		}
 		_ = a.printer.Close() // its errors are for nobody's exit code
 	}
@@ -63,7 +66,8 @@ func message(err error) string {
 
 // globals are the flags of every command.
 type globals struct {
-	home, catalog, memory, logFile   string
+	home, config, catalog            string
+	memory, logFile                  string
 	json, quiet, verbose, noProgress bool
 	job                              string // of commands that look sets up
 }
@@ -75,22 +79,24 @@ type app struct {
 	printer *output.Printer
 	out     *output.Results // of the command that runs
 	summary func() error    // printed when the command's work is done and its locks are free
+
+	settings  *config.Settings // nil until configure
+	jobMemory capstan.Bytes    // of the configured job that runs; 0: it says nothing
 }
 
 // with opens the home, runs do, and closes everything again; only then the
 // summary is printed, so that an unread stdout holds nothing but itself.
 func (a *app) with(ctx context.Context, do func(context.Context, *daemon.Daemon) error) error {
-	var memory capstan.Bytes
-	if a.flags.memory != "" {
-		var err error
-		if memory, err = capstan.ParseBytes(a.flags.memory); err != nil || memory < 8*capstan.MiB {
-			return usage("--memory %s: give at least 8MiB, such as 128MiB", a.flags.memory)
-		}
+	settings, err := a.configure()
+	if err != nil {
+		return err
 	}
 	if err := a.open(ctx); err != nil {
 		return err
 	}
-	d, err := daemon.Open(ctx, daemon.Options{Home: a.flags.home, Catalog: a.flags.catalog, Memory: memory, Say: a.printer.Info})
+	d, err := daemon.Open(ctx, daemon.Options{
+		Home: settings.Home.Dir, Catalog: settings.Catalog, Memory: settings.Memory(a.jobMemory), Say: a.printer.Info,
+	})
 	if err != nil {
 		return err
 	}

@@ -13,12 +13,15 @@ import (
 
 	"capstan"
 	"capstan/internal/codec"
+	"capstan/internal/config"
 	"capstan/internal/daemon"
+	"capstan/internal/job"
 	"capstan/internal/pipeline"
 )
 
 // backupFlags are the flags of backup as typed.
 type backupFlags struct {
+	job           string
 	to            []string
 	compress      string
 	level         int
@@ -28,14 +31,17 @@ type backupFlags struct {
 	oneFileSystem bool
 	cacheDirs     bool
 	timeout       time.Duration
+	pre, post     []string
+	hooks         hooks // of pre and post, else of the job
 }
 
 func (a *app) backupCommand() *cobra.Command {
 	var flags backupFlags
 	cmd := &cobra.Command{
-		Use:   "backup SOURCE... --to VOLUME",
+		Use:   "backup SOURCE... --to VOLUME | backup --job NAME",
 		Short: "Back up file trees into a new set on a volume",
-		Long: `Back up one or more file trees into a set of archives on a volume.
+		Long: `Back up one or more file trees into a set of archives on a volume. With --job, the
+configuration says which, and how; flags that are given count before it.
 
 A second call with the same sources and volume belongs to the same job: if the
 earlier run was interrupted, it is resumed. While the job is running, a second
@@ -43,22 +49,29 @@ call exits 11. Entries that cannot be read are named; the set is then partial
 and the exit code 3.`,
 		Example: `  capstan backup /srv/data --to /mnt/disk
   capstan backup ~/photos ~/mail --to /mnt/disk --exclude '*.tmp' --exclude /spam
-  capstan backup / --to /mnt/disk --one-file-system --compress gzip --json`,
-		Args: usageArgs(cobra.MinimumNArgs(1)),
+  capstan backup / --to /mnt/disk --one-file-system --compress gzip --json
+  capstan backup --job files --timeout 2h`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.backup(cmd.Context(), args, flags)
+			sources, err := a.resolveJob(&flags, args, cmd.Flags().Changed)
+			if err != nil {
+				return err
+			}
+			return a.backup(cmd.Context(), sources, flags)
 		},
 	}
 	f := cmd.Flags()
 	f.StringArrayVar(&flags.to, "to", nil, "volume to write to: a directory")
-	f.StringVar(&flags.compress, "compress", "zstd", "zstd, gzip or none")
-	f.IntVar(&flags.level, "level", 1, "compression level: zstd 1 to 19, gzip 1 to 9")
-	f.StringVar(&flags.archiveSize, "archive-size", "4GiB", "cut archives when this much was packed, before compression")
+	f.StringVar(&flags.compress, "compress", string(config.DefaultCompress), "zstd, gzip or none")
+	f.IntVar(&flags.level, "level", config.DefaultLevel, "compression level: zstd 1 to 19, gzip 1 to 9")
+	f.StringVar(&flags.archiveSize, "archive-size", sizeText(config.DefaultArchiveSize), "cut archives when this much was packed, before compression")
 	f.StringArrayVar(&flags.excludes, "exclude", nil, "leave out what matches this gitignore pattern (repeatable)")
 	f.StringArrayVar(&flags.excludeFiles, "exclude-from", nil, "read exclude patterns from a file (repeatable)")
 	f.BoolVar(&flags.oneFileSystem, "one-file-system", false, "do not cross into other filesystems")
 	f.BoolVar(&flags.cacheDirs, "exclude-caches", false, "leave out directories that hold a CACHEDIR.TAG")
 	f.DurationVar(&flags.timeout, "timeout", 0, "interrupt the run after this long; the next call resumes it")
+	f.StringArrayVar(&flags.pre, "pre", nil, "run this command before the backup, and none if it fails (repeatable)")
+	f.StringArrayVar(&flags.post, "post", nil, "run this command after the backup, whatever became of it (repeatable)")
+	a.backupJobFlag(cmd, &flags.job)
 	return cmd
 }
 
@@ -92,30 +105,23 @@ func (a *app) backup(ctx context.Context, args []string, flags backupFlags) erro
 		defer cancel()
 	}
 	return a.with(ctx, func(ctx context.Context, d *daemon.Daemon) error {
-		volume, err := d.Volume(ctx, flags.to[0])
-		if err != nil {
-			return err
-		}
-		sources, err := d.Sources(args, volume, daemon.SourceOptions{
-			Excludes: excludes, OneFileSystem: flags.oneFileSystem, IgnoreCacheDirs: flags.cacheDirs,
+		return a.runPlan(ctx, d, job.Plan{
+			Name: flags.job, Pre: flags.hooks.pre, Post: flags.hooks.post, AdHoc: daemon.AdHocJob,
+			Backup: pipeline.Backup{Codec: compression, Level: level, ArchiveSize: size},
+			Open: func(ctx context.Context) ([]capstan.Source, capstan.Volume, error) {
+				volume, err := d.Volume(ctx, flags.to[0])
+				if err != nil {
+					return nil, nil, err
+				}
+				sources, err := d.Sources(args, volume, daemon.SourceOptions{
+					Excludes: excludes, OneFileSystem: flags.oneFileSystem, IgnoreCacheDirs: flags.cacheDirs,
+				})
+				if err != nil {
+					return nil, nil, errors.Join(err, volume.Close())
+				}
+				return sources, volume, nil
+			},
 		})
-		if err != nil {
-			return errors.Join(err, volume.Close())
-		}
-		var summary pipeline.Summary
-		err = a.live(ctx, d, func(ctx context.Context) error {
-			var err error
-			summary, err = d.Engine.Backup(ctx, pipeline.Backup{
-				Job: daemon.AdHocJob(sources, volume), Sources: sources, Volume: volume,
-				Codec: compression, Level: level, ArchiveSize: size,
-			})
-			return err
-		})
-		err = errors.Join(err, volume.Close())
-		if summary.Set != "" {
-			a.backupSummary(ctx, summary)
-		}
-		return err
 	})
 }
 

@@ -35,6 +35,7 @@ volume; 11 locked by another run; 12 wrong key; 130 interrupted.`,
 	})
 	f := root.PersistentFlags()
 	f.StringVar(&a.flags.home, "home", "", "directory of the catalog and keys (default $CAPSTAN_HOME, else the user's state directory)")
+	f.StringVar(&a.flags.config, "config", "", "configuration file (default $CAPSTAN_CONFIG, else the first found; see: capstan help environment)")
 	f.StringVar(&a.flags.catalog, "catalog", "", "path of the SQLite catalog (default in the home)")
 	f.StringVar(&a.flags.memory, "memory", "", "bound of a run's buffers (default half the control group's limit, at most 128MiB)")
 	f.StringVar(&a.flags.logFile, "log-file", "", "append messages to this file")
@@ -45,6 +46,7 @@ volume; 11 locked by another run; 12 wrong key; 130 interrupted.`,
 	root.AddCommand(
 		a.backupCommand(), a.restoreCommand(), a.verifyCommand(), a.setsCommand(), a.showCommand(), a.lsCommand(),
 		a.findCommand(), a.catCommand(), a.diffCommand(), a.catalogCommand(), a.doctorCommand(), a.versionCommand(),
+		a.jobsCommand(), a.initCommand(), environmentTopic(),
 	)
 	return root
 }

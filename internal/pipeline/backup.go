@@ -145,9 +145,16 @@ func (r *backupRun) scan(ctx context.Context, packer *archive.Packer, sink *sink
 	stage.Begin()
 	defer stage.End()
 	for _, source := range r.Sources {
-		err := source.Scan(ctx, baseline, func(ctx context.Context, batch capstan.Batch) error {
-			return r.take(ctx, batch, packer, sink)
-		})
+		stored, err := r.leftovers(ctx, source.Name(), sink)
+		if err == nil {
+			err = source.Scan(ctx, baseline, func(ctx context.Context, batch capstan.Batch) error {
+				return r.take(ctx, batch, stored, packer, sink)
+			})
+		}
+		if err == nil {
+			err = stored.rest(ctx)
+		}
+		stored.stop()
 		if err != nil {
 			return fmt.Errorf("source %s: %w", source.Spec(), err)
 		}
@@ -157,7 +164,7 @@ func (r *backupRun) scan(ctx context.Context, packer *archive.Packer, sink *sink
 
 // take hands one batch on. Entries to be stored go to the packer, what an
 // interrupted run stored is counted, all others are only recorded.
-func (r *backupRun) take(ctx context.Context, batch capstan.Batch, packer *archive.Packer, sink *sink) error {
+func (r *backupRun) take(ctx context.Context, batch capstan.Batch, stored *leftovers, packer *archive.Packer, sink *sink) error {
 	if batch.Release != nil {
 		defer batch.Release()
 	}
@@ -165,6 +172,9 @@ func (r *backupRun) take(ctx context.Context, batch capstan.Batch, packer *archi
 	var err error
 	for i := range batch.Items {
 		item := &batch.Items[i]
+		if err == nil {
+			err = stored.upTo(ctx, &item.Entry)
+		}
 		if err != nil {
 			if item.Content != nil {
 				err = errors.Join(err, item.Content.Close())
@@ -259,17 +269,17 @@ func (r *backupRun) finish(ctx context.Context, runErr error) (Summary, error) {
 	if runErr != nil {
 		summary.Error = runErr.Error()
 	}
-	if r.run == 0 {
+	if r.set.ID == "" {
 		return summary, runErr
 	}
 	cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
 	defer cancel()
 	text, err := json.Marshal(summary)
 	if err == nil {
-		err = errors.Join(
-			r.Catalog.SetStatus(cleanup, r.set.ID, setStatus, counts),
-			r.Catalog.FinishRun(cleanup, r.run, status, counts, text),
-		)
+		err = r.Catalog.SetStatus(cleanup, r.set.ID, setStatus, counts)
+	}
+	if r.run != 0 { // else the end came before it stood in the catalog
+		err = errors.Join(err, r.Catalog.FinishRun(cleanup, r.run, status, counts, text))
 	}
 	switch {
 	case runErr != nil:

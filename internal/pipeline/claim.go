@@ -112,7 +112,13 @@ func (r *backupRun) resume(ctx context.Context, set capstan.Set) (bool, error) {
 		return false, err
 	}
 	sealed, err := r.adoptArchives(ctx, set.ID)
+	if err == nil { // with its last file the volume gave up the set's name
+		err = r.Volume.ClaimSet(ctx, set.ID, r.Key.ID())
+	}
 	if err != nil {
+		return false, err
+	}
+	if err := r.Catalog.SetStatus(ctx, set.ID, capstan.RunRunning, set.Counts); err != nil {
 		return false, err
 	}
 	r.set, r.resumed = set, true

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"capstan"
 	"capstan/internal/archive"
@@ -76,11 +77,8 @@ func (r *setReader) archive(ctx context.Context, number capstan.ArchiveNumber) (
 		return nil, err
 	}
 	var failures []error
-	for _, c := range copies {
+	for _, c := range readable(copies, number) {
 		if r.only != "" && c.Volume != r.only {
-			continue
-		}
-		if c.Number != number || (c.State != capstan.CopyWritten && c.State != capstan.CopyVerified && c.State != capstan.CopyDamaged) {
 			continue
 		}
 		a, err := r.openCopy(ctx, info, c)
@@ -94,6 +92,23 @@ func (r *setReader) archive(ctx context.Context, number capstan.ArchiveNumber) (
 		failures = append(failures, errors.New("no volume holds a copy"))
 	}
 	return nil, fmt.Errorf("archive %s: %w", info.Name, errors.Join(failures...))
+}
+
+// readable gives the copies of an archive that may be there, the good ones first.
+// One that was found damaged holds what is not affected; one that was missing may
+// have come back with its disk.
+func readable(copies []capstan.Copy, number capstan.ArchiveNumber) []capstan.Copy {
+	var all []capstan.Copy
+	for _, states := range [][]capstan.CopyState{
+		{capstan.CopyWritten, capstan.CopyVerified}, {capstan.CopyDamaged}, {capstan.CopyMissing},
+	} {
+		for _, c := range copies {
+			if c.Number == number && slices.Contains(states, c.State) {
+				all = append(all, c)
+			}
+		}
+	}
+	return all
 }
 
 func (r *setReader) openCopy(ctx context.Context, info capstan.Archive, c capstan.Copy) (*openArchive, error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"capstan"
@@ -22,9 +23,11 @@ type sink struct {
 	commits chan commit
 	cancel  context.CancelCauseFunc // ends the committer
 	forget  func()                  // ends what is told to the catalog
-	failed  chan struct{}           // closed when a commit failed
-	done    chan struct{}           // closed when the committer has ended
-	err     error                   // of the committer; read after failed or done is closed
+	linksMu sync.Mutex
+	unread  map[string]string // first names of files that could not be read, and why
+	failed  chan struct{}     // closed when a commit failed
+	done    chan struct{}     // closed when the committer has ended
+	err     error             // of the committer; read after failed or done is closed
 }
 
 // commit is an archive whose bytes are all written and none confirmed.
@@ -84,14 +87,38 @@ func (s *sink) Entries(ctx context.Context, entries []capstan.Entry) error {
 
 // record counts entries and hands them to the catalog's writer.
 func (s *sink) record(ctx context.Context, entries []capstan.Entry) error {
+	s.judgeLinks(entries)
 	s.run.tally.entries(entries)
 	s.run.Tracker.Count(int64(len(entries)), 0, 0)
 	for i := range entries {
-		if entries[i].Outcome == capstan.OutcomeFailed {
-			s.run.Say("cannot read %s: %s", entries[i].Host, entries[i].Reason)
+		switch entry := &entries[i]; {
+		case entry.Outcome == capstan.OutcomeFailed:
+			s.run.Say("cannot read %s: %s", entry.Host, entry.Reason)
+		case entry.Outcome == capstan.OutcomeStored && entry.Reason != "":
+			s.run.Say("%s: %s", entry.Host, entry.Reason)
 		}
 	}
 	return s.entries.Add(ctx, entries)
+}
+
+// judgeLinks fails the further names of files that could not be read to their
+// end: their headers were written before that was known. A file's first name
+// comes before all others.
+func (s *sink) judgeLinks(entries []capstan.Entry) {
+	s.linksMu.Lock()
+	defer s.linksMu.Unlock()
+	for i := range entries {
+		entry := &entries[i]
+		switch {
+		case entry.Outcome == capstan.OutcomeFailed && entry.Kind == capstan.KindFile && entry.Links > 1:
+			if s.unread == nil {
+				s.unread = map[string]string{}
+			}
+			s.unread[entry.Path] = entry.Reason
+		case entry.Kind == capstan.KindHardlink && s.unread[entry.Link] != "":
+			entry.Outcome, entry.Reason = capstan.OutcomeFailed, "another name of "+entry.Link+": "+s.unread[entry.Link]
+		}
+	}
 }
 
 // Sealed hands a finished archive to the committer.

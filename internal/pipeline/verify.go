@@ -92,8 +92,9 @@ func (v *verifyRun) set(ctx context.Context, id capstan.SetID) error {
 	}
 	byVolume := map[capstan.VolumeID][]*copyCheck{}
 	for _, c := range copies {
-		if c.State != capstan.CopyForgotten {
-			byVolume[c.Volume] = append(byVolume[c.Volume], &copyCheck{Copy: c, archive: byNumber[c.Number]})
+		archive, sealed := byNumber[c.Number] // the others of an unfinished set were never there
+		if sealed && c.State != capstan.CopyForgotten {
+			byVolume[c.Volume] = append(byVolume[c.Volume], &copyCheck{Copy: c, archive: archive})
 		}
 	}
 	for volume, checks := range byVolume {

@@ -242,3 +242,15 @@ func BenchmarkParse(b *testing.B) {
 		}
 	}
 }
+
+// FuzzPartName takes names of parts apart: only such as PartName makes.
+func FuzzPartName(f *testing.F) {
+	for _, name := range []string{"a.capstan-part-0001", "a/b.capstan-part-12345", ".capstan-part-0001", "x.capstan-part-0001.capstan-part-0002"} {
+		f.Add(name)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		if path, i, ok := ParsePartName(name); ok && PartName(path, i) != name {
+			t.Fatalf("%q is part %d of %q", name, i, path)
+		}
+	})
+}

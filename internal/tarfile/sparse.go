@@ -88,19 +88,3 @@ func appendLine(dst []byte, n int64) []byte {
 
 // MapBound is the most bytes that the map of one more data range adds.
 const MapBound = 2 * 20
-
-// Stored is the position of a sparse file's content: how many stored bytes lie
-// before the logical offset off. For a file that is not sparse it is off.
-func Stored(e *capstan.Entry, off int64) int64 {
-	if !e.Sparse {
-		return off
-	}
-	var n int64
-	for _, x := range e.Data {
-		if x.Offset >= off {
-			break
-		}
-		n += min(x.Length, off-x.Offset)
-	}
-	return n
-}

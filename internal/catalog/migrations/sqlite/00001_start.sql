@@ -19,11 +19,11 @@ CREATE TABLE volumes (
 	seen     INTEGER NOT NULL
 ) STRICT;
 
--- The last number given to a set of the month. It outlives the set, so that no
--- name is ever given twice.
-CREATE TABLE months (
-	month TEXT    NOT NULL PRIMARY KEY,
-	last  INTEGER NOT NULL
+-- The last number given: to a set of the month ("2026-11"), and to a row of sets
+-- ("sets"). It outlives the set, so that none is ever given twice.
+CREATE TABLE counters (
+	name TEXT    NOT NULL PRIMARY KEY,
+	last INTEGER NOT NULL
 ) STRICT;
 
 -- phase: 0 there for all to see, 1 being imported, 2 being deleted.

@@ -1,0 +1,300 @@
+package cli_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"capstan/internal/capstantest"
+)
+
+// interruptedRounds are played with each signal.
+const interruptedRounds = 14
+
+// interruption is one round: a backup, ended by signals at moments of its life,
+// and what must be true afterwards.
+type interruption struct {
+	*field
+	random  *rand.Rand
+	signal  syscall.Signal
+	changes bool // the source changes before each call
+
+	interrupted, resumed, adopted int // calls, calls, archives
+}
+
+// call starts a backup and sends the signal at some moment: before the first
+// archive is sealed, after any other, after the last. It gives how the program ended.
+func (r *interruption) call() ended {
+	r.t.Helper()
+	const all = 8 // archives of the tree
+	sealed := func() int {
+		found, err := filepath.Glob(filepath.Join(r.vol, "20*_*", "backup_*.tar.zst"))
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		return len(found)
+	}
+	wanted := sealed()
+	wanted += r.random.IntN(max(all-wanted, 0) + 1)
+	p := r.start("backup", r.data, "--to", r.vol, "--archive-size", "1MiB", "--json")
+	if r.signal != unix.SIGKILL {
+		p.heard()
+	}
+	until(r.t, "sealed archives", func() bool { return sealed() >= wanted || !p.running() })
+	if p.within(time.Duration(r.random.Int64N(int64(30 * time.Millisecond)))) {
+		p.signal(r.signal)
+	}
+	return p.end()
+}
+
+// ended checks what a disturbed call left. It gives the set that the next call
+// must go on with; empty if it may begin a new one.
+func (r *interruption) check(e ended, before []setLine) (resumable string) {
+	r.t.Helper()
+	sets := r.sets()
+	killed := r.signal == unix.SIGKILL && e.code == -1
+	switch {
+	case e.code == 0 || killed:
+	case r.signal == unix.SIGKILL || e.code != 130:
+		r.t.Errorf("exit %d after %s:\n%s%s", e.code, r.signal, e.out, e.err)
+	}
+	if len(sets) == 0 {
+		if e.code == 0 {
+			r.t.Error("exit 0, and no set")
+		}
+		return ""
+	}
+	if len(sets) > len(before)+1 {
+		r.t.Errorf("%d sets after %d", len(sets), len(before))
+	}
+	last := r.show(sets[len(sets)-1].Set)
+	more := r.truthful(last)
+	switch last.Status {
+	case "complete":
+		if e.code != 0 && !killed { // the signal may come when all is done
+			r.t.Logf("set %s is complete, exit %d", last.Set, e.code)
+		}
+		if len(more) > 0 {
+			r.t.Errorf("on the volume and not recorded: %q", more)
+		}
+		return ""
+	case "interrupted", "running":
+		if e.code == 0 {
+			r.t.Errorf("exit 0, but set %s is %s", last.Set, last.Status)
+		}
+		if !killed {
+			r.stopped(last)
+		}
+		return last.Set
+	default:
+		r.t.Errorf("set %s is %s", last.Set, last.Status)
+		return ""
+	}
+}
+
+// change lets some of the source change between two calls.
+func (r *interruption) change(n int) {
+	r.t.Helper()
+	gone := filepath.Join(r.data, "small", fmt.Sprintf("dir-%02d", r.random.IntN(17)))
+	if err := os.RemoveAll(gone); err != nil {
+		r.t.Fatal(err)
+	}
+	for _, victim := range []string{"large", "empty file", filepath.Join("small", fmt.Sprintf("dir-%02d", r.random.IntN(17)), "new")} {
+		if r.random.IntN(2) == 0 {
+			write(r.t, filepath.Join(r.data, victim), noise(uint64(n), r.random.IntN(3<<20)))
+		}
+	}
+	if err := os.Remove(filepath.Join(r.data, "zz", "middle")); err != nil && !os.IsNotExist(err) {
+		r.t.Fatal(err)
+	}
+}
+
+// round disturbs up to three calls, lets one end, and looks at everything. It
+// gives the set that is complete then.
+func (r *interruption) round() (set string) {
+	r.t.Helper()
+	resumable := ""
+	for n := range 1 + r.random.IntN(3) {
+		before := r.sets()
+		e := r.call()
+		now := r.check(e, before)
+		if resumable != "" && now != "" && now != resumable {
+			r.t.Errorf("set %s was begun, though %s was to be resumed", now, resumable)
+		}
+		if resumable = now; e.code == 0 {
+			break
+		}
+		r.interrupted++
+		if r.changes {
+			r.change(n)
+		}
+	}
+	before := map[string]onDisk{}
+	if resumable != "" {
+		for _, a := range r.show(resumable).Archives {
+			before[a.Name] = archives(r.t, r.vol, resumable)[a.Name]
+		}
+	}
+	last := summaryOf(r.t, r.exits(0, []string{"backup", r.data, "--to", r.vol, "--archive-size", "1MiB", "--json"}))
+	now := archives(r.t, r.vol, last.Set)
+	for name, file := range before {
+		if now[name] != file {
+			r.t.Errorf("%s was sealed and is written again", name)
+		}
+	}
+	r.adopted += len(before)
+	if last.Resumed {
+		r.resumed++
+	}
+	if resumable != "" && (last.Set != resumable || !last.Resumed) {
+		r.t.Errorf("resumed %v as %s, want %s", last.Resumed, last.Set, resumable)
+	}
+	if sum := last.Stored + last.Changed + last.Unchanged + last.Excluded + last.Vanished + last.Failed; sum != last.Entries {
+		r.t.Errorf("%d entries, but the outcomes add up to %d", last.Entries, sum)
+	}
+	r.whole(last.Set)
+	return last.Set
+}
+
+// TestInterrupted ends backups by signals at all moments, from the first to the
+// last. The next call goes on where they ended.
+func TestInterrupted(t *testing.T) {
+	t.Parallel()
+	for _, signal := range []syscall.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGKILL} {
+		t.Run(unix.SignalName(signal), func(t *testing.T) {
+			t.Parallel()
+			var interrupted, resumed, adopted int
+			for n := range interruptedRounds {
+				f := newField(t)
+				garden(t, f.data, 30)
+				stock := n%5 == 0
+				if stock { // tar complains of this link before RESTORE.txt makes it
+					if err := os.Remove(filepath.Join(f.data, splitLink)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				r := &interruption{
+					field: f, random: rand.New(rand.NewPCG(uint64(signal), uint64(n))), signal: signal,
+					changes: !stock && n%3 == 2,
+				}
+				set := r.round()
+				if stock {
+					target := filepath.Join(f.dir, "stock")
+					stockRestore(t, filepath.Join(f.vol, set), target)
+					capstantest.CompareTrees(t, f.data, filepath.Join(target, "data"), capstantest.IgnoreTimes(), capstantest.IgnoreHoles())
+				}
+				if t.Failed() {
+					t.Fatalf("round %d", n)
+				}
+				interrupted += r.interrupted
+				resumed += r.resumed
+				adopted += r.adopted
+				capstantest.RemoveAll(t, f.dir)
+			}
+			t.Logf("%d calls were interrupted, %d resumed, %d sealed archives adopted", interrupted, resumed, adopted)
+			if interrupted < interruptedRounds/2 || resumed < interruptedRounds/3 || adopted == 0 {
+				t.Errorf("%d calls interrupted, %d resumed, %d archives adopted in %d rounds: this shows too little",
+					interrupted, resumed, adopted, interruptedRounds)
+			}
+		})
+	}
+}
+
+// TestSecondSignal sends a second signal: the program ends at once, though it
+// has work that it cannot leave.
+func TestSecondSignal(t *testing.T) {
+	t.Parallel()
+	for _, signal := range []syscall.Signal{unix.SIGINT, unix.SIGTERM} {
+		f := newField(t)
+		garden(t, f.data, 31)
+		write(t, filepath.Join(f.data, "zzz"), noise(32, 16<<20))
+		p := f.start("backup", f.data, "--to", f.vol, "--archive-size", "1MiB")
+		freeze(t, p, f.vol) // both signals wait for it when it goes on
+		p.signal(signal)
+		p.signal(unix.SIGINT)
+		p.signal(unix.SIGCONT)
+		if e := p.end(); e.code != 130 {
+			t.Errorf("exit %d:\n%s%s", e.code, e.out, e.err)
+		}
+		f.run("backup", f.data, "--to", f.vol, "--archive-size", "1MiB")
+		f.whole(f.onlySet().Set)
+	}
+}
+
+// TestTimeout lets backups run for a moment each, until one is through.
+func TestTimeout(t *testing.T) {
+	t.Parallel()
+	f := newField(t)
+	garden(t, f.data, 33)
+	write(t, filepath.Join(f.data, "zzz"), noise(34, 8<<20))
+	limit := 20 * time.Millisecond
+	interrupted := 0
+	for {
+		e := f.try("backup", f.data, "--to", f.vol, "--archive-size", "1MiB", "--timeout", limit.String())
+		if e.code == 0 {
+			break
+		}
+		if e.code != 130 || !strings.Contains(e.err, "--timeout") || !strings.Contains(e.err, "resumes") {
+			t.Fatalf("exit %d:\n%s%s", e.code, e.out, e.err)
+		}
+		interrupted++
+		for _, set := range f.sets() {
+			f.stopped(f.show(set.Set))
+		}
+		if limit += limit / 4; interrupted > 60 {
+			t.Fatalf("not done in %d calls of up to %s", interrupted, limit)
+		}
+	}
+	if interrupted < 2 {
+		t.Errorf("%d calls were cut: this shows nothing", interrupted)
+	}
+	f.whole(f.onlySet().Set)
+}
+
+// TestInterruptedRestore ends restores by signals: nothing that is not whole bears
+// its name, and --overwrite completes the tree.
+func TestInterruptedRestore(t *testing.T) {
+	t.Parallel()
+	f := newField(t)
+	garden(t, f.data, 35)
+	f.run("backup", f.data, "--to", f.vol, "--archive-size", "1MiB")
+	back := filepath.Join(f.dir, "back")
+	marks := everything(t, f.data)
+	interrupted := 0
+	random := rand.New(rand.NewPCG(36, 36))
+	for n := range 12 {
+		capstantest.RemoveAll(t, back)
+		signal := [...]syscall.Signal{unix.SIGKILL, unix.SIGINT, unix.SIGTERM}[n%3]
+		p := f.start("restore", "latest", "--to", back)
+		if signal != unix.SIGKILL {
+			p.heard()
+		}
+		mark := marks[random.IntN(len(marks))]
+		until(t, "the restore to come to "+mark, func() bool {
+			_, err := os.Lstat(filepath.Join(back, "data", mark))
+			return err == nil || !p.running()
+		})
+		if p.within(time.Duration(random.Int64N(int64(5 * time.Millisecond)))) {
+			p.signal(signal)
+			interrupted++
+		}
+		if e := p.end(); e.code != 0 && (signal == unix.SIGKILL) != (e.code == -1) || e.code > 0 && e.code != 130 {
+			t.Errorf("exit %d after %s:\n%s%s", e.code, signal, e.out, e.err)
+		}
+		if _, err := os.Lstat(back); err == nil {
+			wholeFiles(t, f.data, filepath.Join(back, "data"))
+		}
+		f.run("restore", "latest", "--to", back, "--overwrite")
+		capstantest.CompareTrees(t, f.data, filepath.Join(back, "data"))
+	}
+	if interrupted < 6 {
+		t.Errorf("%d restores were interrupted: this shows too little", interrupted)
+	}
+}

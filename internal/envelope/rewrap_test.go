@@ -1,0 +1,77 @@
+package envelope
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+
+	"capstan"
+)
+
+func TestRewrap(t *testing.T) {
+	t.Parallel()
+	old, key, third := mustKey(t), mustKey(t), mustKey(t)
+	pq, err := NewPostQuantumKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	word := mustLoad(t, knows("correct horse"))
+	for _, test := range []struct {
+		name     string
+		from, to *Recipients
+		with     *Identities
+		opens    []*Identities
+	}{
+		{"key to key", mustRecipients(t, old), mustRecipients(t, key), IdentitiesOf(old), []*Identities{IdentitiesOf(key)}},
+		{"key to two", mustRecipients(t, old), mustRecipients(t, key, third), IdentitiesOf(old), []*Identities{IdentitiesOf(key), IdentitiesOf(third)}},
+		{"key to post-quantum", mustRecipients(t, old), mustRecipients(t, pq), IdentitiesOf(old), []*Identities{IdentitiesOf(pq)}},
+		{"passphrase to key", cheapPassphrase(t, "correct horse"), mustRecipients(t, key), word, []*Identities{IdentitiesOf(key)}},
+		{"key to passphrase", mustRecipients(t, old), cheapPassphrase(t, "correct horse"), IdentitiesOf(old), []*Identities{word}},
+	} {
+		for _, size := range sizes {
+			plain := content(size)
+			sealed := seal(t, test.from, plain)
+			var out bytes.Buffer
+			if err := Rewrap(&out, bytes.NewReader(sealed), int64(len(sealed)), test.with, test.to); err != nil {
+				t.Errorf("%s: %v", test.name, err)
+				continue
+			}
+			if int64(out.Len()) != test.to.EncryptedSize(int64(size)) {
+				t.Errorf("%s: %d bytes became %d, not %d", test.name, size, out.Len(), test.to.EncryptedSize(int64(size)))
+			}
+			for _, ids := range test.opens {
+				for how, read := range map[string]func(*Identities, []byte) ([]byte, error){"OpenAt": openedAt, "Reader": streamed, "age": decryptWithAge} {
+					if got, err := read(ids, out.Bytes()); err != nil || !bytes.Equal(got, plain) {
+						t.Errorf("%s, %s of %d bytes: %v", test.name, how, size, err)
+					}
+				}
+			}
+			if _, err := openedAt(IdentitiesOf(old), out.Bytes()); !errors.Is(err, capstan.ErrWrongKey) {
+				t.Errorf("%s: the old key gave %v", test.name, err)
+			}
+		}
+	}
+}
+
+// Damage is not carried over into a file that looks whole.
+func TestRewrapProvesEveryChunk(t *testing.T) {
+	t.Parallel()
+	old, to := mustKey(t), mustRecipients(t, mustKey(t))
+	from := mustRecipients(t, old)
+	sealed := seal(t, from, content(20*chunkSize+5))
+	for chunk := range 21 {
+		bad := bytes.Clone(sealed)
+		bad[int(from.header)+chunk*sealedChunk+3] ^= 1
+		var out bytes.Buffer
+		if err := Rewrap(&out, bytes.NewReader(bad), int64(len(bad)), IdentitiesOf(old), to); !errors.Is(err, capstan.ErrDamaged) {
+			t.Errorf("chunk %d changed: %v", chunk, err)
+		}
+	}
+	full := errors.New("full")
+	for room := 0; room < len(sealed)-1; room += 50_000 {
+		err := Rewrap(&limitedWriter{room: room, err: full}, bytes.NewReader(sealed), int64(len(sealed)), IdentitiesOf(old), to)
+		if !errors.Is(err, full) {
+			t.Errorf("room for %d bytes: %v", room, err)
+		}
+	}
+}

@@ -1,0 +1,153 @@
+package job
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"time"
+
+	"capstan"
+	"capstan/internal/catalog"
+	"capstan/internal/config"
+	"capstan/internal/hook"
+	"capstan/internal/pipeline"
+	"capstan/internal/progress"
+)
+
+// forCommand is what the stages pre and post wait for.
+const forCommand progress.Resource = "command"
+
+// recordTime bounds how long a run that did not begin may take to be recorded.
+const recordTime = 20 * time.Second
+
+// Plan is what one run shall do.
+type Plan struct {
+	// Name is that of a configured job, and its key; empty for an ad hoc run.
+	Name string
+	// Open makes the sources and opens the volume, which Run closes.
+	Open func(ctx context.Context) ([]capstan.Source, capstan.Volume, error)
+	// AdHoc gives the key of a run without a name.
+	AdHoc func([]capstan.Source, capstan.Volume) capstan.JobKey
+	// Backup says how archives are made; Run fills in the rest of it.
+	Backup    pipeline.Backup
+	Pre, Post []config.Hook
+}
+
+// Runner runs plans; all its fields are set once.
+type Runner struct {
+	Engine *pipeline.Engine
+	// Warn tells people of what went wrong beside the backup; it never blocks.
+	Warn func(format string, args ...any)
+}
+
+// Run carries a plan out once. The summary is valid also beside an error; its Run
+// is 0 if nothing was begun, and its Set empty if a pre command ended the run. The
+// errors are those of Engine.Backup, and plain ones of commands that failed.
+func (r Runner) Run(ctx context.Context, p Plan) (pipeline.Summary, error) {
+	backup := func(ctx context.Context, key capstan.JobKey, lock *catalog.Lock, sources []capstan.Source, volume capstan.Volume) (pipeline.Summary, error) {
+		b := p.Backup
+		b.Job, b.JobName, b.Sources, b.Volume, b.Lock = key, p.Name, sources, volume, lock
+		return r.Engine.Backup(ctx, b)
+	}
+	if p.Name != "" {
+		key := capstan.JobKey(p.Name)
+		return r.guarded(ctx, p, key, func(ctx context.Context, lock *catalog.Lock) (pipeline.Summary, error) {
+			return opened(ctx, p, func(sources []capstan.Source, volume capstan.Volume) (pipeline.Summary, error) {
+				return backup(ctx, key, lock, sources, volume)
+			})
+		})
+	}
+	return opened(ctx, p, func(sources []capstan.Source, volume capstan.Volume) (pipeline.Summary, error) {
+		key := p.AdHoc(sources, volume)
+		return r.guarded(ctx, p, key, func(ctx context.Context, lock *catalog.Lock) (pipeline.Summary, error) {
+			return backup(ctx, key, lock, sources, volume)
+		})
+	})
+}
+
+// opened does work with the plan's sources and volume.
+func opened(ctx context.Context, p Plan, work func([]capstan.Source, capstan.Volume) (pipeline.Summary, error)) (pipeline.Summary, error) {
+	sources, volume, err := p.Open(ctx)
+	if err != nil {
+		return notBegun(err), err
+	}
+	summary, err := work(sources, volume)
+	return summary, errors.Join(err, volume.Close())
+}
+
+// guarded does work between the commands of the plan, under the job's lock. A
+// plan without commands leaves the lock to the engine.
+func (r Runner) guarded(ctx context.Context, p Plan, key capstan.JobKey, work func(context.Context, *catalog.Lock) (pipeline.Summary, error)) (pipeline.Summary, error) {
+	if len(p.Pre)+len(p.Post) == 0 {
+		return work(ctx, nil)
+	}
+	lock, err := r.Engine.Catalog.LockJob(ctx, key)
+	if err != nil {
+		return notBegun(err), err
+	}
+	started := r.Engine.Now()
+	var summary pipeline.Summary
+	err = r.commands(p.Pre, hook.Call{Job: key}, func(call hook.Call) error { return hook.Before(ctx, p.Pre, call) })
+	if err == nil {
+		summary, err = work(ctx, lock)
+	}
+	if summary.Run == 0 {
+		summary, err = r.record(ctx, key, started, err)
+	}
+	// Commands that clean up also follow a run that was interrupted.
+	after := context.WithoutCancel(ctx)
+	if ctx.Err() != nil && len(p.Post) > 0 {
+		r.Warn("the run is interrupted; its post commands are still run")
+	}
+	call := hook.Call{Job: key, Set: summary.Set, Run: summary.Run, Status: summary.Status}
+	failed := r.commands(p.Post, call, func(call hook.Call) error { return hook.After(after, p.Post, call) })
+	return summary, errors.Join(err, failed, lock.Unlock())
+}
+
+// commands runs commands as a stage that waits for each of them.
+func (r Runner) commands(hooks []config.Hook, call hook.Call, run func(hook.Call) error) error {
+	if len(hooks) == 0 {
+		return nil
+	}
+	stage := r.Engine.Tracker.Stage(string(hooks[0].Phase))
+	stage.Begin()
+	defer stage.End()
+	call.Say, call.Warn = r.Engine.Say, r.Warn
+	call.Begin = func(command string) func() {
+		stage.Object(command)
+		done := stage.Wait(forCommand, command)
+		return func() {
+			done()
+			stage.Moved(0, 1)
+		}
+	}
+	return run(call)
+}
+
+// notBegun is the summary of a run that did not come to a record of its own.
+func notBegun(err error) pipeline.Summary {
+	return pipeline.Summary{Type: "summary", Status: capstan.RunFailed, Error: err.Error()}
+}
+
+// record keeps in the catalog that a run ended before its backup began: a job
+// that does not come to its backup must not look like one that was not started.
+func (r Runner) record(ctx context.Context, key capstan.JobKey, started time.Time, runErr error) (pipeline.Summary, error) {
+	summary := notBegun(runErr)
+	if errors.Is(runErr, capstan.ErrInterrupted) || ctx.Err() != nil {
+		summary.Status = capstan.RunInterrupted
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
+	defer cancel()
+	id, err := r.Engine.Catalog.BeginRun(ctx, "", key, "backup", os.Getpid(), started)
+	if err != nil {
+		return summary, errors.Join(runErr, err)
+	}
+	summary.Run = id
+	summary.Seconds, summary.Stages = r.Engine.Now().Sub(started).Seconds(), r.Engine.Tracker.Report()
+	text, err := json.Marshal(summary)
+	if err == nil {
+		err = r.Engine.Catalog.FinishRun(ctx, id, summary.Status, capstan.Counts{}, text)
+	}
+	return summary, errors.Join(runErr, err)
+}
