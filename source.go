@@ -42,7 +42,8 @@ type Batch struct {
 // archives of an interrupted run.
 type Baseline interface {
 	// Children gives the held entries directly within dir, by name, deleted
-	// ones left out; "" lists the sources' own names. It may be called from
+	// ones left out; "" lists the sources' own names. An entry has a location only
+	// when an archive of the set being written holds it, not that of an earlier set. It may be called from
 	// several goroutines, for any dir, and gives an empty slice for one that is unknown.
 	Children(ctx context.Context, dir string) ([]Entry, error)
 }

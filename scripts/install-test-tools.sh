@@ -16,6 +16,8 @@ getfacl    acl
 bsdtar     libarchive-tools
 mkfs.ext4  e2fsprogs
 mount      mount
+age        age
+zbarimg    zbar-tools
 '
 bench_tools='
 pigz       pigz

@@ -67,8 +67,8 @@ func (b *batch) fill(entries []capstan.Entry) (int, error) {
 }
 
 func (b *batch) add(e *capstan.Entry) error {
-	if err := checkPath(e.Path); err != nil {
-		return err
+	if !validPath(e.Path) {
+		return fmt.Errorf("%q is no path of an entry", e.Path)
 	}
 	if e.Kind == 0 || e.Outcome == 0 {
 		return fmt.Errorf("entry %q has no kind or no outcome", e.Path)
@@ -125,9 +125,9 @@ func (b *batch) attrsOf(r *row) []byte {
 	return b.arena[start : start+r.attrs]
 }
 
-// checkPath refuses what Entry.Path rules out: nothing in the catalog may lead
-// out of the place where a set is restored.
-func checkPath(path string) error {
+// validPath reports whether a path is what Entry.Path promises: nothing in the
+// catalog may lead out of the place where a set is restored.
+func validPath(path string) bool {
 	start := 0
 	for i := 0; i <= len(path); i++ {
 		if i < len(path) && path[i] != '/' {
@@ -135,9 +135,9 @@ func checkPath(path string) error {
 		}
 		switch path[start:i] {
 		case "", ".", "..":
-			return fmt.Errorf("%q is no path of an entry", path)
+			return false
 		}
 		start = i + 1
 	}
-	return nil
+	return true
 }

@@ -1,7 +1,6 @@
 package catalog_test
 
 import (
-	"context"
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
@@ -80,7 +79,7 @@ func benchCatalog(b *testing.B, dir string) (*catalog.Catalog, capstan.Set) {
 // fill adds n entries, with an archive for each 4 GiB.
 func fill(b *testing.B, c *catalog.Catalog, set capstan.SetID, n int) {
 	b.Helper()
-	ctx := context.Background()
+	ctx := b.Context()
 	w := c.NewEntryWriter(ctx, set)
 	g := newTree()
 	planned := capstan.ArchiveNumber(0)

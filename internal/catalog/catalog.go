@@ -40,6 +40,8 @@ type Catalog struct {
 	now      func() time.Time
 	fs       disk.FS
 
+	removeRows int64 // that one transaction removes
+
 	writer  *writer
 	reads   *reads
 	origins originCache
@@ -67,7 +69,7 @@ func open(ctx context.Context, path string, opts Options, steps migrations) (*Ca
 	}
 	c := &Catalog{
 		path: abs, locks: filepath.Join(filepath.Dir(abs), "locks"), readOnly: opts.ReadOnly,
-		patience: opts.Patience, wait: opts.Wait, now: opts.Now,
+		patience: opts.Patience, wait: opts.Wait, now: opts.Now, removeRows: defaultRemoveRows,
 		writers: map[capstan.SetID]*EntryWriter{},
 	}
 	if c.patience <= 0 {
@@ -129,8 +131,7 @@ func (c *Catalog) failed(ctx context.Context, op string, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	var told *capstan.Error
-	if errors.As(err, &told) {
+	if _, told := errors.AsType[*capstan.Error](err); told {
 		return err
 	}
 	return c.explain(op, err)

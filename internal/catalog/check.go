@@ -119,11 +119,11 @@ func (k *checker) set(ctx context.Context, row setRow) error {
 	return nil
 }
 
-// entries reads the set's entries and directories.
+// entries reads the set's entries, and counts what other tables derive from them.
 func (k *checker) entries(ctx context.Context, set setRow, archives map[int64]*archiveCheck) error {
 	id := set.set.ID
-	var children, notables, dirs, listed, lost, pieces int64
-	origins := map[int64]bool{0: true}
+	var children, notables int64
+	origins := map[int64]bool{}
 	err := each(ctx, k.c.reads, sqlAllEntries, with(set.no), func(rows *sql.Rows) error {
 		row, originNo, err := scanEntry(rows)
 		if err != nil && row.name == "" {
@@ -133,47 +133,64 @@ func (k *checker) entries(ctx context.Context, set setRow, archives map[int64]*a
 			k.found("set %s: %v", id, err)
 			return nil
 		}
-		origins[originNo] = origins[originNo] || false
-		e := &row.entry
+		if originNo != 0 {
+			origins[originNo] = true
+		}
 		if row.child != 0 {
 			children++
 		}
-		if isNotable(e.Outcome) {
+		if isNotable(row.entry.Outcome) {
 			notables++
 		}
-		archive := e.Archive
-		if n := len(e.Parts); n > 0 {
-			archive = e.Parts[n-1].Archive
-		}
-		if archive == 0 {
-			return nil
-		}
-		if a := archives[int64(archive)]; a != nil {
-			a.rows++
-		} else {
-			k.found("set %s: entry %q names archive %d, which is not there", id, row.name, archive)
-		}
+		k.countRow(id, &row, archives)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	for no, known := range origins {
-		if known {
-			continue
-		}
+	for no := range origins {
 		if _, err := k.c.origin(ctx, k.c.reads, no); err != nil {
 			k.found("set %s: %v", id, err)
 		}
 	}
+	return k.derived(ctx, set, children, notables)
+}
+
+// countRow counts an entry for its archive.
+func (k *checker) countRow(id capstan.SetID, row *stored, archives map[int64]*archiveCheck) {
+	archive := row.entry.Archive
+	if n := len(row.entry.Parts); n > 0 {
+		archive = row.entry.Parts[n-1].Archive
+	}
+	if archive == 0 {
+		return
+	}
+	if a := archives[int64(archive)]; a != nil {
+		a.rows++
+		return
+	}
+	k.found("set %s: entry %q names archive %d, which is not there", id, row.name, archive)
+}
+
+// derived compares with the tables of directories, outcomes and parts.
+func (k *checker) derived(ctx context.Context, set setRow, children, notables int64) error {
+	var dirs, listed, lost, pieces, orphans int64
 	for _, count := range []struct {
 		query string
+		args  []any
 		into  *int64
-	}{{sqlCountDirs, &dirs}, {sqlCountNotable, &listed}, {sqlCountLostDirs, &lost}, {sqlCountLostPieces, &pieces}} {
-		if _, err := one(ctx, k.c.reads, count.query, with(set.no), count.into); err != nil {
+	}{
+		{sqlCountDirs, with(set.no), &dirs},
+		{sqlCountNotable, with(set.no), &listed},
+		{sqlCountLostDirs, with(set.no), &lost},
+		{sqlCountLostPieces, with(set.no), &pieces},
+		{sqlCountOrphans, with(set.no, set.no), &orphans},
+	} {
+		if _, err := one(ctx, k.c.reads, count.query, count.args, count.into); err != nil {
 			return err
 		}
 	}
+	id := set.set.ID
 	if lost > 0 || dirs != children {
 		k.found("set %s: %d directories for %d entries, %d of them without theirs", id, dirs, children, lost)
 	}
@@ -183,15 +200,11 @@ func (k *checker) entries(ctx context.Context, set setRow, archives map[int64]*a
 	if pieces > 0 {
 		k.found("set %s: %d parts belong to no entry", id, pieces)
 	}
-	var orphans int64
-	if _, err := one(ctx, k.c.reads, sqlCountOrphans, with(set.no, set.no), &orphans); err != nil {
-		return err
-	}
 	if orphans > 0 {
 		k.found("set %s: %d entries lie in directories that are not there", id, orphans)
 	}
-	if counts := set.set.Counts; finishedStatus(set.set.Status) && counts.Failed > 0 && set.set.Status == capstan.RunComplete {
-		k.found("set %s is complete with %d failed entries", id, counts.Failed)
+	if n := set.set.Counts.Failed; n > 0 && set.set.Status == capstan.RunComplete {
+		k.found("set %s is complete with %d failed entries", id, n)
 	}
 	return nil
 }

@@ -78,9 +78,9 @@ func (c *Catalog) purge(ctx context.Context, no int64) error {
 	if _, err := one(ctx, c.reads, sqlLastDir, with(no), &last); err != nil {
 		return err
 	}
-	for from := rootDir; from < last; from += removeRows {
+	for from := rootDir; from < last; from += c.removeRows {
 		err := c.transact(ctx, func(t *tx) error {
-			_, err := t.exec(sqlDeleteDirs, no, from, from+removeRows)
+			_, err := t.exec(sqlDeleteDirs, no, from, from+c.removeRows)
 			return err
 		})
 		if err != nil {
@@ -105,10 +105,10 @@ func (t *tx) removeSetRow(no int64) error {
 	return err
 }
 
-// rangeEnd gives the key removeRows rows after another; false when fewer are left.
+// rangeEnd gives the key that many rows after another; false when fewer are left.
 func (c *Catalog) rangeEnd(ctx context.Context, no int64, after key) (end key, found bool, err error) {
 	var name []byte
-	found, err = one(ctx, c.reads, sqlRangeEnd, with(no, after.dir, []byte(after.name), removeRows), &end.dir, &name)
+	found, err = one(ctx, c.reads, sqlRangeEnd, with(no, after.dir, []byte(after.name), c.removeRows), &end.dir, &name)
 	end.name = string(name)
 	return end, found, err
 }

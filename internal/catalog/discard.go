@@ -6,14 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"capstan"
 )
 
 func isNotFound(err error) bool { return errors.Is(err, capstan.ErrNotFound) }
 
-// removeRows is how many rows of entries one transaction removes.
-const removeRows = 20_000
+// defaultRemoveRows is how many rows of entries one transaction removes.
+const defaultRemoveRows = 20_000
 
 // DiscardUnsealed takes out of an unfinished set what no committed archive
 // holds: archives that were planned and not committed, their entries, and the
@@ -88,12 +89,12 @@ func (c *Catalog) discard(ctx context.Context, id capstan.SetID) (archives, entr
 	})
 }
 
-// rangeStart gives the key removeRows rows below upper; found is false, and the
+// rangeStart gives the key that many rows below upper; found is false, and the
 // key below all, when there are fewer.
 func (c *Catalog) rangeStart(ctx context.Context, no int64, upper key) (lower key, found bool, err error) {
 	var name []byte
 	lower.dir = -1
-	found, err = one(ctx, c.reads, sqlRangeStart, with(no, upper.dir, []byte(upper.name), removeRows), &lower.dir, &name)
+	found, err = one(ctx, c.reads, sqlRangeStart, with(no, upper.dir, []byte(upper.name), c.removeRows), &lower.dir, &name)
 	lower.name = string(name)
 	return lower, found, err
 }
@@ -134,7 +135,7 @@ func (t *tx) dropSplit(no int64) (dropped int64, err error) {
 // dropUnsealed removes from lower up to, and without, upper.
 func (t *tx) dropUnsealed(no int64, lower, upper key) (entries int64, err error) {
 	span := with(no, lower.dir, []byte(lower.name), upper.dir, []byte(upper.name))
-	unsealed := append(span[:len(span):len(span)], no)
+	unsealed := append(slices.Clip(span), no)
 	if _, err := t.one(sqlCountUnsealed, unsealed, &entries); err != nil {
 		return 0, err
 	}

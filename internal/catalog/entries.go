@@ -152,7 +152,7 @@ func (v *view) find(ctx context.Context, path string) (row stored, found bool, e
 		row.entry.Kind = capstan.KindDir
 		return row, true, nil
 	}
-	if checkPath(path) != nil {
+	if !validPath(path) {
 		return row, false, nil
 	}
 	above, name := capstan.SplitPath(path)

@@ -70,6 +70,7 @@ type exportedSet struct {
 	Type      string            `json:"type"`
 	Set       capstan.SetID     `json:"set"`
 	Job       capstan.JobKey    `json:"job"`
+	Base      capstan.SetID     `json:"base,omitempty"`
 	Status    capstan.RunStatus `json:"status"`
 	Started   time.Time         `json:"started"`
 	Finished  time.Time         `json:"finished,omitzero"`
@@ -178,7 +179,7 @@ func (x *exporter) runs(ctx context.Context) error {
 
 func (x *exporter) set(ctx context.Context, s *SetInfo) error {
 	err := x.out.Encode(exportedSet{
-		"set", s.ID, s.Job, s.Status, s.Started, s.Finished, s.Codec, s.Host, rawList(s.Sources), s.Forgotten, s.Counts,
+		"set", s.ID, s.Job, s.Base, s.Status, s.Started, s.Finished, s.Codec, s.Host, rawList(s.Sources), s.Forgotten, s.Counts,
 	})
 	if err != nil {
 		return err

@@ -187,9 +187,7 @@ func matchClass(pattern string, char rune) (ok bool, rest string, valid bool) {
 }
 
 func classChar(s string) (char rune, rest string, valid bool) {
-	if strings.HasPrefix(s, "\\") {
-		s = s[1:]
-	}
+	s = strings.TrimPrefix(s, "\\")
 	if s == "" {
 		return 0, "", false
 	}

@@ -52,7 +52,7 @@ type process struct {
 // start runs this test binary in a role. It is killed when the test ends.
 func start(t *testing.T, role string, args ...string) *process {
 	t.Helper()
-	p := &process{Cmd: exec.Command(os.Args[0], args...)}
+	p := &process{Cmd: exec.CommandContext(t.Context(), os.Args[0], args...)}
 	p.Env = append(os.Environ(), roleVariable+"="+role)
 	p.Stderr = &p.stderr
 	stdout, err := p.StdoutPipe()

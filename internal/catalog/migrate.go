@@ -83,8 +83,7 @@ func (c *Catalog) createFile() error {
 // the schema; 0 for an empty file.
 func (c *Catalog) inspect(ctx context.Context, db *sql.DB, steps migrations) (int64, error) {
 	if err := quickCheck(ctx, db); err != nil {
-		var damage errDamage
-		if errors.As(err, &damage) {
+		if _, damaged := errors.AsType[errDamage](err); damaged {
 			return 0, c.damaged(err)
 		}
 		return 0, err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"maps"
 
 	"capstan"
 )
@@ -155,9 +156,7 @@ func (p *placer) becomeCareful() bool {
 
 // committed keeps what the transaction made.
 func (p *placer) committed() {
-	for o, no := range p.fresh {
-		p.origins[o] = no
-	}
+	maps.Copy(p.origins, p.fresh)
 	clear(p.fresh)
 	if len(p.implied) > maxImplied {
 		p.becomeCareful()

@@ -49,7 +49,7 @@ func playFill(ctx context.Context, path, jobAndCount string) error {
 	}
 	fmt.Println(set.ID)
 	w := c.NewEntryWriter(ctx, set.ID)
-	for n := 0; n < archives; n++ {
+	for n := range archives {
 		archive, err := c.PlanArchive(ctx, set.ID, capstan.CodecZstd, volume)
 		if err != nil {
 			return err

@@ -74,7 +74,7 @@ func (t *tx) insertSet(set *capstan.Set, phase int) (no int64, err error) {
 	}
 	n := &set.Counts
 	_, err = t.exec(sqlInsertSet, set.ID.Month(), set.ID.Number(), phase,
-		no, string(set.ID), string(set.Job), string(set.Status), unix(set.Started), unix(set.Finished), string(set.Codec),
+		no, string(set.ID), string(set.Job), string(set.Base), string(set.Status), unix(set.Started), unix(set.Finished), string(set.Codec),
 		set.Host, sources, 0, n.Entries, n.Stored, n.Changed, n.Unchanged, n.Excluded, n.Vanished, n.Failed, n.Deleted,
 		int64(n.BytesIn), int64(n.BytesOut))
 	switch {
@@ -85,6 +85,18 @@ func (t *tx) insertSet(set *capstan.Set, phase int) (no int64, err error) {
 	}
 	_, err = t.exec(sqlInsertDir, no, rootDir, rootDir, []byte{})
 	return no, err
+}
+
+// BuildOn records that a set is an incremental one over base, before its first
+// archive.
+func (c *Catalog) BuildOn(ctx context.Context, id, base capstan.SetID) error {
+	return c.write(ctx, "base of set "+string(id), func(t *tx) error {
+		no, err := t.setNo(id)
+		if err == nil {
+			_, err = t.exec(sqlSetBase, string(base), no)
+		}
+		return err
+	})
 }
 
 // SkipSet gives a set up whose name turned out to be taken on a volume; BeginSet
@@ -196,7 +208,7 @@ func scanSet(rows *sql.Rows) (r setRow, err error) {
 	var sources string
 	var started, finished, forgotten int64
 	s, n := &r.set, &r.set.Counts
-	err = rows.Scan(&r.no, &s.ID, &s.Job, &s.Status, &started, &finished, &s.Codec, &s.Host, &sources, &forgotten,
+	err = rows.Scan(&r.no, &s.ID, &s.Job, &s.Base, &s.Status, &started, &finished, &s.Codec, &s.Host, &sources, &forgotten,
 		&n.Entries, &n.Stored, &n.Changed, &n.Unchanged, &n.Excluded, &n.Vanished, &n.Failed, &n.Deleted, &n.BytesIn, &n.BytesOut)
 	if err != nil {
 		return r, err

@@ -92,8 +92,8 @@ func (c *Catalog) connect(ctx context.Context) error {
 
 // code gives the primary and the extended SQLite result code; 0 for any other error.
 func code(err error) (primary, extended int) {
-	var failure *sqlite.Error
-	if !errors.As(err, &failure) {
+	failure, ok := errors.AsType[*sqlite.Error](err)
+	if !ok {
 		return 0, 0
 	}
 	return failure.Code() & 0xff, failure.Code()

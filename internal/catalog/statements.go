@@ -34,7 +34,7 @@ const (
 
 // Sets. What is being imported or deleted (phase <> 0) is not there for people.
 const (
-	setColumns = `no, id, job, status, started, finished, codec, host, sources, forgotten,
+	setColumns = `no, id, job, base, status, started, finished, codec, host, sources, forgotten,
 		entries, stored, changed, unchanged, excluded, vanished, failed, deleted, bytes_in, bytes_out`
 	sqlTakeNumber   = `UPDATE counters SET last = last + 1 WHERE name = ?`
 	sqlFirstNumber  = `INSERT INTO counters (name, last) VALUES (?, 1)`
@@ -42,7 +42,7 @@ const (
 	sqlNumberTaken  = `UPDATE counters SET last = ? WHERE name = ? AND last < ?`
 	sqlMonthKnown   = `INSERT INTO counters (name, last) SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM counters WHERE name = ?)`
 	sqlStillThere   = `SELECT 1 FROM sets WHERE no = ? AND phase = 0`
-	sqlInsertSet    = `INSERT INTO sets (month, number, phase, ` + setColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	sqlInsertSet    = `INSERT INTO sets (month, number, phase, ` + setColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	sqlSet          = `SELECT ` + setColumns + ` FROM sets WHERE id = ? AND phase = 0`
 	sqlSetAnyPhase  = `SELECT no, phase, status FROM sets WHERE id = ?`
 	sqlSets         = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 ORDER BY month DESC, number DESC`
@@ -51,6 +51,7 @@ const (
 	sqlLatest       = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 AND forgotten = 0 AND status IN ('complete', 'partial') ORDER BY month DESC, number DESC LIMIT 1`
 	sqlLatestOfJob  = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 AND forgotten = 0 AND status IN ('complete', 'partial') AND job = ? ORDER BY month DESC, number DESC LIMIT 1`
 	sqlFinishSet    = `UPDATE sets SET status = ?, finished = ?, entries = ?, stored = ?, changed = ?, unchanged = ?, excluded = ?, vanished = ?, failed = ?, deleted = ?, bytes_in = ?, bytes_out = ? WHERE no = ?`
+	sqlSetBase      = `UPDATE sets SET base = ? WHERE no = ?`
 	sqlSetPhase     = `UPDATE sets SET phase = ? WHERE no = ?`
 	sqlSetsInPhase  = `SELECT no FROM sets WHERE phase = ? ORDER BY no`
 	sqlForgetSet    = `UPDATE sets SET forgotten = ? WHERE no = ?`
@@ -81,29 +82,27 @@ const (
 
 // Archives and copies.
 const (
-	archiveColumns     = `number, name, codec, entries, tar_size, size, hash`
-	sqlNextArchive     = `SELECT coalesce(max(number), 0) + 1 FROM archives WHERE set_no = ?`
-	sqlInsertArchive   = `INSERT INTO archives (set_no, committed, held, ` + archiveColumns + `) VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?, ?)`
-	sqlCommitArchive   = `UPDATE archives SET committed = 1, entries = ?, tar_size = ?, size = ?, hash = ? WHERE set_no = ? AND number = ? AND committed = 0`
-	sqlCommitArchives  = `UPDATE archives SET committed = 1 WHERE set_no = ?`
-	sqlArchive         = `SELECT ` + archiveColumns + ` FROM archives WHERE set_no = ? AND number = ? AND committed = 1`
-	sqlArchives        = `SELECT ` + archiveColumns + ` FROM archives WHERE set_no = ? AND committed = 1 ORDER BY number`
-	sqlAddHeld         = `UPDATE archives SET held = held + ? WHERE set_no = ? AND number = ?`
-	sqlUncommitted     = `SELECT number FROM archives WHERE set_no = ? AND committed = 0 ORDER BY number`
-	sqlArchiveTotals   = `SELECT a.set_no, count(*), CAST(sum(a.size) AS BIGINT) FROM archives a WHERE a.committed = 1 GROUP BY a.set_no`
-	sqlArchiveBytes    = `SELECT CAST(coalesce(sum(size), 0) AS BIGINT) FROM archives WHERE set_no = ? AND committed = 1`
-	sqlDeleteArchive   = `DELETE FROM archives WHERE set_no = ? AND number = ?`
-	sqlDeleteArchives  = `DELETE FROM archives WHERE set_no = ?`
-	copyColumns        = `number, volume, state, changed, verified, problem`
-	sqlUpdateCopy      = `UPDATE copies SET state = ?, changed = ?, problem = ? WHERE set_no = ? AND number = ? AND volume = ?`
-	sqlInsertCopy      = `INSERT INTO copies (state, changed, problem, set_no, number, volume, verified) VALUES (?, ?, ?, ?, ?, ?, 0)`
-	sqlCopyVerified    = `UPDATE copies SET verified = ? WHERE set_no = ? AND number = ? AND volume = ?`
-	sqlCopyKnown       = `SELECT 1 FROM copies WHERE set_no = ? AND number = ? AND volume = ?`
-	sqlCopies          = `SELECT ` + copyColumns + ` FROM copies WHERE set_no = ? ORDER BY number, volume`
-	sqlCopyTotals      = `SELECT set_no, volume, state, count(*) FROM copies GROUP BY set_no, volume, state ORDER BY set_no, volume, state`
-	sqlDeleteCopies    = `DELETE FROM copies WHERE set_no = ?`
-	sqlDeleteCopiesOf  = `DELETE FROM copies WHERE set_no = ? AND number = ?`
-	sqlAllUncommitted  = `SELECT 1 FROM archives WHERE set_no = ? AND committed = 0 LIMIT 1`
-	sqlArchiveKnown    = `SELECT committed, name, size, hash FROM archives WHERE set_no = ? AND number = ?`
-	sqlCopiesAtArchive = `SELECT ` + copyColumns + ` FROM copies WHERE set_no = ? AND number = ? ORDER BY volume`
+	archiveColumns    = `number, name, codec, entries, tar_size, size, hash`
+	sqlNextArchive    = `SELECT coalesce(max(number), 0) + 1 FROM archives WHERE set_no = ?`
+	sqlInsertArchive  = `INSERT INTO archives (set_no, committed, held, ` + archiveColumns + `) VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?, ?)`
+	sqlCommitArchive  = `UPDATE archives SET committed = 1, entries = ?, tar_size = ?, size = ?, hash = ? WHERE set_no = ? AND number = ? AND committed = 0`
+	sqlArchive        = `SELECT ` + archiveColumns + ` FROM archives WHERE set_no = ? AND number = ? AND committed = 1`
+	sqlArchives       = `SELECT ` + archiveColumns + ` FROM archives WHERE set_no = ? AND committed = 1 ORDER BY number`
+	sqlAddHeld        = `UPDATE archives SET held = held + ? WHERE set_no = ? AND number = ?`
+	sqlUncommitted    = `SELECT number FROM archives WHERE set_no = ? AND committed = 0 ORDER BY number`
+	sqlArchiveTotals  = `SELECT a.set_no, count(*), CAST(sum(a.size) AS BIGINT) FROM archives a WHERE a.committed = 1 GROUP BY a.set_no`
+	sqlArchiveBytes   = `SELECT CAST(coalesce(sum(size), 0) AS BIGINT) FROM archives WHERE set_no = ? AND committed = 1`
+	sqlDeleteArchive  = `DELETE FROM archives WHERE set_no = ? AND number = ?`
+	sqlDeleteArchives = `DELETE FROM archives WHERE set_no = ?`
+	copyColumns       = `number, volume, state, changed, verified, problem`
+	sqlUpdateCopy     = `UPDATE copies SET state = ?, changed = ?, problem = ? WHERE set_no = ? AND number = ? AND volume = ?`
+	sqlInsertCopy     = `INSERT INTO copies (state, changed, problem, set_no, number, volume, verified) VALUES (?, ?, ?, ?, ?, ?, 0)`
+	sqlCopyVerified   = `UPDATE copies SET verified = ? WHERE set_no = ? AND number = ? AND volume = ?`
+	sqlCopyKnown      = `SELECT 1 FROM copies WHERE set_no = ? AND number = ? AND volume = ?`
+	sqlCopies         = `SELECT ` + copyColumns + ` FROM copies WHERE set_no = ? ORDER BY number, volume`
+	sqlCopyTotals     = `SELECT set_no, volume, state, count(*) FROM copies GROUP BY set_no, volume, state ORDER BY set_no, volume, state`
+	sqlDeleteCopies   = `DELETE FROM copies WHERE set_no = ?`
+	sqlDeleteCopiesOf = `DELETE FROM copies WHERE set_no = ? AND number = ?`
+	sqlAllUncommitted = `SELECT 1 FROM archives WHERE set_no = ? AND committed = 0 LIMIT 1`
+	sqlArchiveKnown   = `SELECT committed, name, size, hash FROM archives WHERE set_no = ? AND number = ?`
 )

@@ -185,13 +185,12 @@ func testDeleteSet(t *testing.T, open opener) {
 // they got for all there was, nor read another set instead.
 func testDeletedWhileRead(t *testing.T, open opener) {
 	c := open(t)
-	ctx := t.Context()
 	for _, read := range []struct {
 		name string
 		each func(set capstan.SetID, got func(path string)) error
 	}{
 		{"walk", func(set capstan.SetID, got func(string)) (failed error) {
-			for entry, err := range c.Walk(ctx, set, "") {
+			for entry, err := range c.Walk(t.Context(), set, "") {
 				if failed = err; err == nil {
 					got(entry.Path)
 				}
@@ -199,7 +198,7 @@ func testDeletedWhileRead(t *testing.T, open opener) {
 			return failed
 		}},
 		{"find", func(set capstan.SetID, got func(string)) (failed error) {
-			for found, err := range c.Find(ctx, findIn(set, "*")) {
+			for found, err := range c.Find(t.Context(), findIn(set, "*")) {
 				if failed = err; err == nil {
 					got(found.Entry.Path)
 				}
@@ -207,7 +206,7 @@ func testDeletedWhileRead(t *testing.T, open opener) {
 			return failed
 		}},
 		{"find paths", func(set capstan.SetID, got func(string)) (failed error) {
-			for found, err := range c.Find(ctx, findIn(set, "d/**")) {
+			for found, err := range c.Find(t.Context(), findIn(set, "d/**")) {
 				if failed = err; err == nil {
 					got(found.Entry.Path)
 				}
@@ -227,7 +226,7 @@ func testDeletedWhileRead(t *testing.T, open opener) {
 			}
 			if !deleted {
 				deleted = true
-				must(t, c.DeleteSet(ctx, set.ID))
+				must(t, c.DeleteSet(t.Context(), set.ID))
 				other := begin(t, c)
 				plan(t, c, other.ID)
 				add(t, c, other.ID, file("strange", 1), file("d/strange", 1), file("d00001/strange", 1))

@@ -19,7 +19,7 @@ import (
 // foreign is a set as a volume tells of it.
 func foreign() (capstan.Set, []capstan.Archive) {
 	set := capstan.Set{
-		ID: "2026-10_000007", Job: "elsewhere", Status: capstan.RunPartial, Started: noon, Finished: noon, Codec: capstan.CodecZstd,
+		ID: "2026-10_000007", Base: "2026-10_000006", Job: "elsewhere", Status: capstan.RunPartial, Started: noon, Finished: noon, Codec: capstan.CodecZstd,
 		Host: "other", Sources: []string{"/home"}, Counts: capstan.Counts{Entries: 4, Failed: 1},
 	}
 	var archives []capstan.Archive
@@ -58,7 +58,7 @@ func testImport(t *testing.T, open opener) {
 	}
 	got, err := c.Set(ctx, set.ID)
 	must(t, err)
-	if got.Status != set.Status || got.Counts != set.Counts || got.Job != set.Job || !got.Finished.Equal(noon) {
+	if got.Base != set.Base || got.Status != set.Status || got.Counts != set.Counts || got.Job != set.Job || !got.Finished.Equal(noon) {
 		t.Errorf("imported set %+v", got)
 	}
 	requirePaths(t, walk(t, c, set.ID, ""), paths(entries)...)

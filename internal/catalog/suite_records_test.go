@@ -141,9 +141,13 @@ func testSetNumbers(t *testing.T, open opener) {
 	if _, err := c.BeginSet(ctx, "nobody", "host", capstan.CodecZstd, nil, noon); !errors.Is(err, capstan.ErrNotFound) {
 		t.Errorf("a set of an unknown job: %v", err)
 	}
+	must(t, c.BuildOn(ctx, first.ID, "2026-10_000004")) // which this catalog need not know
+	if err := c.BuildOn(ctx, second.ID, first.ID); !errors.Is(err, capstan.ErrNotFound) {
+		t.Errorf("a base for a set that is not there: %v", err)
+	}
 	got, err := c.Set(ctx, first.ID)
 	must(t, err)
-	if got.Job != job || got.Host != "host" || got.Codec != capstan.CodecZstd || !reflect.DeepEqual(got.Sources, []string{"/srv/data"}) || !got.Started.Equal(noon) || !got.Finished.IsZero() {
+	if got.Base != "2026-10_000004" || got.Job != job || got.Host != "host" || got.Codec != capstan.CodecZstd || !reflect.DeepEqual(got.Sources, []string{"/srv/data"}) || !got.Started.Equal(noon) || !got.Finished.IsZero() {
 		t.Errorf("set %+v", got)
 	}
 	if _, err := c.Set(ctx, "2026-11_000099"); !errors.Is(err, capstan.ErrNotFound) {

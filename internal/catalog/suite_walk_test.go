@@ -96,7 +96,8 @@ func testWalkDeepAndWide(t *testing.T, open opener) {
 	requirePaths(t, walk(t, c, set.ID, ""), paths(entries)...)
 
 	n := 0
-	for range c.Walk(t.Context(), set.ID, "") { // a consumer that has enough
+	for _, err := range c.Walk(t.Context(), set.ID, "") { // a consumer that has enough
+		must(t, err)
 		if n++; n == 5 {
 			break
 		}

@@ -160,7 +160,7 @@ func (c *Catalog) begin(ctx context.Context) error {
 
 // exec runs a statement that gives no rows, and tells how many it touched.
 func (t *tx) exec(query string, args ...any) (int64, error) {
-	stmt, err := t.prepared(query)
+	stmt, err := t.prepared(t.ctx, query) //nolint:sqlclosecheck // kept for the next time; release closes it
 	if err != nil {
 		return 0, err
 	}
@@ -172,18 +172,18 @@ func (t *tx) exec(query string, args ...any) (int64, error) {
 }
 
 func (t *tx) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	stmt, err := t.prepared(query)
+	stmt, err := t.prepared(ctx, query) //nolint:sqlclosecheck // kept for the next time; release closes it
 	if err != nil {
 		return nil, err
 	}
 	return stmt.QueryContext(ctx, args...)
 }
 
-func (t *tx) prepared(query string) (*sql.Stmt, error) {
+func (t *tx) prepared(ctx context.Context, query string) (*sql.Stmt, error) {
 	if stmt, ok := t.w.stmts[query]; ok {
 		return stmt, nil
 	}
-	stmt, err := t.w.conn.PrepareContext(context.WithoutCancel(t.ctx), query)
+	stmt, err := t.w.conn.PrepareContext(ctx, query)
 	if err != nil {
 		return nil, err
 	}
@@ -200,6 +200,7 @@ func (t *tx) one(query string, args []any, dest ...any) (bool, error) {
 // handling of a thousand arguments costs as much as the insert itself. It is not
 // interrupted: the caller looks at the context between two calls.
 func (t *tx) bulk(query string, args []driver.NamedValue) error {
+	ctx := context.WithoutCancel(t.ctx) // the driver starts a goroutine for each call that may be cancelled
 	return t.w.conn.Raw(func(dc any) error {
 		stmt, ok := t.w.raw[query]
 		if !ok {
@@ -208,7 +209,7 @@ func (t *tx) bulk(query string, args []driver.NamedValue) error {
 				return fmt.Errorf("driver connection %T cannot prepare", dc)
 			}
 			var err error
-			if stmt, err = conn.PrepareContext(context.Background(), query); err != nil {
+			if stmt, err = conn.PrepareContext(ctx, query); err != nil {
 				return err
 			}
 			t.w.raw[query] = stmt
@@ -217,7 +218,7 @@ func (t *tx) bulk(query string, args []driver.NamedValue) error {
 		if !ok {
 			return fmt.Errorf("driver statement %T cannot execute", stmt)
 		}
-		_, err := exec.ExecContext(context.Background(), args)
+		_, err := exec.ExecContext(ctx, args)
 		return err
 	})
 }

@@ -71,11 +71,11 @@ func (c *Catalog) startWriter(ctx context.Context, set capstan.SetID, phase int6
 	c.mu.Unlock()
 	switch {
 	case taken:
-		w.fail(fmt.Errorf("set %s has an entry writer already", set))
+		_ = w.fail(fmt.Errorf("set %s has an entry writer already", set))
 	case c.readOnly:
-		w.fail(c.refuseWrite())
+		_ = w.fail(c.refuseWrite())
 	}
-	go w.run()
+	go w.run() //nolint:contextcheck // it lives as long as the writer, in the writer's context
 	return w
 }
 

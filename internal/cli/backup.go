@@ -30,6 +30,8 @@ type backupFlags struct {
 	excludeFiles  []string
 	oneFileSystem bool
 	cacheDirs     bool
+	incremental   bool
+	differential  bool
 	timeout       time.Duration
 	pre, post     []string
 	hooks         hooks // of pre and post, else of the job
@@ -68,6 +70,8 @@ and the exit code 3.`,
 	f.StringArrayVar(&flags.excludeFiles, "exclude-from", nil, "read exclude patterns from a file (repeatable)")
 	f.BoolVar(&flags.oneFileSystem, "one-file-system", false, "do not cross into other filesystems")
 	f.BoolVar(&flags.cacheDirs, "exclude-caches", false, "leave out directories that hold a CACHEDIR.TAG")
+	f.BoolVar(&flags.incremental, "incremental", false, "store only what changed since the job's last set")
+	f.BoolVar(&flags.differential, "differential", false, "store only what changed since the job's last full set")
 	f.DurationVar(&flags.timeout, "timeout", 0, "interrupt the run after this long; the next call resumes it")
 	f.StringArrayVar(&flags.pre, "pre", nil, "run this command before the backup, and none if it fails (repeatable)")
 	f.StringArrayVar(&flags.post, "post", nil, "run this command after the backup, whatever became of it (repeatable)")
@@ -91,6 +95,10 @@ func (a *app) backup(ctx context.Context, args []string, flags backupFlags) erro
 	if err != nil || size < capstan.MiB {
 		return usage("--archive-size %s: give at least 1MiB, such as 4GiB", flags.archiveSize)
 	}
+	mode, err := flags.mode()
+	if err != nil {
+		return err
+	}
 	excludes, err := readExcludes(flags)
 	if err != nil {
 		return err
@@ -107,7 +115,7 @@ func (a *app) backup(ctx context.Context, args []string, flags backupFlags) erro
 	return a.with(ctx, func(ctx context.Context, d *daemon.Daemon) error {
 		return a.runPlan(ctx, d, job.Plan{
 			Name: flags.job, Pre: flags.hooks.pre, Post: flags.hooks.post, AdHoc: daemon.AdHocJob,
-			Backup: pipeline.Backup{Codec: compression, Level: level, ArchiveSize: size},
+			Backup: pipeline.Backup{Codec: compression, Level: level, ArchiveSize: size, Mode: mode},
 			Open: func(ctx context.Context) ([]capstan.Source, capstan.Volume, error) {
 				volume, err := d.Volume(ctx, flags.to[0])
 				if err != nil {
@@ -123,6 +131,18 @@ func (a *app) backup(ctx context.Context, args []string, flags backupFlags) erro
 			},
 		})
 	})
+}
+
+func (f *backupFlags) mode() (pipeline.Mode, error) {
+	switch {
+	case f.incremental && f.differential:
+		return "", usage("give --incremental or --differential, not both")
+	case f.incremental:
+		return pipeline.Incremental, nil
+	case f.differential:
+		return pipeline.Differential, nil
+	}
+	return pipeline.Full, nil
 }
 
 // readExcludes joins the patterns of --exclude and of the files of --exclude-from.

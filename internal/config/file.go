@@ -141,7 +141,7 @@ func (f *File) missing(what, name string, known []string) error {
 
 // Load reads a configuration file. What is wrong in it is told with its place:
 // the error is then a *capstan.Error of class ErrUsage around Problems. A file
-// with commands that anybody may write is refused with ErrRefused.
+// with hooks that everybody may write is refused with ErrRefused.
 func Load(path string) (*File, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
@@ -155,7 +155,7 @@ func Load(path string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if file.commands() && mode&0o002 != 0 && runtime.GOOS != "windows" { // Windows has no such bits
+	if file.hooks() && mode&0o002 != 0 && runtime.GOOS != "windows" { // Windows has no such bits
 		return nil, &capstan.Error{
 			Class: capstan.ErrRefused, Op: "configuration", Object: abs,
 			Err:  errors.New("it has commands to run, and everybody may write it"),
@@ -205,8 +205,8 @@ func Parse(path string, data []byte) (*File, error) {
 	return r.file, nil
 }
 
-// commands reports whether the file has commands to run.
-func (f *File) commands() bool {
+// hooks reports whether the file has commands to run.
+func (f *File) hooks() bool {
 	for _, job := range f.Jobs {
 		if len(job.Pre)+len(job.Post) > 0 {
 			return true

@@ -1,6 +1,3 @@
-// Package config finds out where Capstan keeps its state and with what
-// settings it was called. It reads the environment once, when asked, and
-// never changes it.
 package config
 
 import (

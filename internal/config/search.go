@@ -17,8 +17,8 @@ const FileName = "capstan.yaml"
 
 // Find gives the path of the configuration file: the flag's, else that of
 // $CAPSTAN_CONFIG, both of which must be there; else the first of Places that is
-// there; else the empty string. A file that is there and cannot be read is found;
-// a place that cannot be looked at is passed over.
+// there; else the empty string. Of the places, one that this user may not read is
+// passed over: the machine's file may be for the administrator alone.
 func Find(flag string, home Home) (string, error) {
 	from, path := "--config", flag
 	if path == "" {
@@ -34,14 +34,32 @@ func Find(flag string, home Home) (string, error) {
 		return path, nil
 	}
 	for _, place := range Places(home) {
-		switch _, err := os.Stat(place); {
+		switch err := look(place); {
 		case err == nil:
 			return place, nil
-		case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.ENOTDIR):
+		case !notForUs(err):
 			return "", fmt.Errorf("look for the configuration: %w", err)
 		}
 	}
 	return "", nil
+}
+
+// look finds out whether there is something to read.
+func look(path string) error {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() { // Load says what is wrong with it
+		return err
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return file.Close()
+}
+
+// notForUs reports whether a place has no file that this user may read.
+func notForUs(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.ENOTDIR)
 }
 
 // Places are where the configuration file is looked for, in this order: the

@@ -2,9 +2,11 @@ package config
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"capstan"
@@ -122,5 +124,19 @@ func TestBrokenFileIsAnErrorForEveryCommand(t *testing.T) {
 	path := writeConfig(t, filepath.Join(dir, "state", "capstan", FileName), "jbos: {}\n")
 	if _, err := Resolve(Flags{}); !errors.Is(err, capstan.ErrUsage) || !strings.HasPrefix(err.Error(), path+":1:1: ") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestPlacesOfOthersArePassedOver(t *testing.T) {
+	dir := alone(t)
+	blocked := writeConfig(t, filepath.Join(dir, "file"), "")
+	user := writeConfig(t, filepath.Join(dir, "config", "capstan", FileName), "")
+	if got, err := Find("", Home{Dir: blocked}); err != nil || got != user { // the home is a file: nothing lies in it
+		t.Errorf("found %q, %v", got, err)
+	}
+	for err, want := range map[error]bool{fs.ErrPermission: true, fs.ErrNotExist: true, syscall.ENOTDIR: true, syscall.EIO: false, syscall.ELOOP: false} {
+		if got := notForUs(&fs.PathError{Op: "open", Path: "x", Err: err}); got != want {
+			t.Errorf("%v: passed over %v, want %v", err, got, want)
+		}
 	}
 }

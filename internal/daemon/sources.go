@@ -79,7 +79,7 @@ func (d *Daemon) within(path, dir string) (pattern string, inside bool) {
 func newFiles(path, name string, options SourceOptions) (*files.Source, error) {
 	return files.New(path, files.Options{
 		Name: name, Excludes: options.Excludes, OneFileSystem: options.OneFileSystem,
-		IgnoreCacheDirs: options.IgnoreCacheDirs, Memory: options.Memory, Hooks: options.Hooks, SameSet: true,
+		IgnoreCacheDirs: options.IgnoreCacheDirs, Memory: options.Memory, Hooks: options.Hooks,
 	})
 }
 

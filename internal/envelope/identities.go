@@ -33,9 +33,10 @@ type Identities struct {
 // recovery sheets that were typed in (ReadSheet). passphrase may be nil; it
 // opens protected key files, and files of sets that were encrypted with it.
 //
-// A key file that everyone may read is capstan.ErrRefused; a passphrase that does
-// not fit a protected one is capstan.ErrWrongKey; one that holds no key, or is not
-// there, capstan.ErrUsage.
+// A path may lead to a pipe, and then the call waits for its writer. A key file
+// that everybody may read or write is capstan.ErrRefused; a passphrase that does
+// not fit a protected one is capstan.ErrWrongKey; a file that holds no key, or is
+// not there, is capstan.ErrUsage.
 func LoadIdentities(files []string, passphrase Passphrase) (*Identities, error) {
 	passphrase = passphrase.once()
 	i := &Identities{passphrase: passphrase != nil}

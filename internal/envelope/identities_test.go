@@ -95,8 +95,8 @@ func TestLoadIdentitiesRefuses(t *testing.T) {
 		class      error
 		want       string
 	}{
-		{"open to all", good, 0o604, nil, capstan.ErrRefused, "everyone on this machine may use it (mode 0604)"},
-		{"writable for all", good, 0o602, nil, capstan.ErrRefused, "everyone"},
+		{"open to all", good, 0o604, nil, capstan.ErrRefused, "everybody may read or write it (mode 0604)"},
+		{"writable for all", good, 0o602, nil, capstan.ErrRefused, "everybody"},
 		{"empty", nil, 0o600, nil, capstan.ErrUsage, "no secret key"},
 		{"typing error", typo, 0o600, nil, capstan.ErrUsage, "line 3: that is no valid secret key"},
 		{"public key", []byte(key.Recipient()), 0o600, nil, capstan.ErrUsage, "line 1: that is a public key"},

@@ -1,7 +1,6 @@
 package envelope
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -31,31 +30,11 @@ const (
 	strongPassphrase = 12
 )
 
-const maxPassphraseBytes = 4 << 10
-
-// Passphrase gives a passphrase: it reads it somewhere, or asks for it. It is
-// called once at most, and only where a passphrase is needed.
+// Passphrase gives a passphrase: it reads it somewhere, or asks for it, as the
+// Reveal of a config.Secret does. It is called once at most, and only where a
+// passphrase is needed. What it gives is one line, without the end of the line:
+// age takes a passphrase from a terminal alone.
 type Passphrase func() (string, error)
-
-// PassphraseFile reads a passphrase from a file: its only line, without the end
-// of the line; spaces count. A file that everyone may read is capstan.ErrRefused.
-// The path may lead to a pipe.
-func PassphraseFile(path string) Passphrase {
-	return func() (string, error) {
-		text, err := readSmallFile(path, maxPassphraseBytes, true)
-		if err != nil {
-			return "", secretFileError("read passphrase from", path, err)
-		}
-		text = bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("\r"))
-		switch {
-		case len(text) == 0:
-			return "", usage("read passphrase from", path, errors.New("there is none in it"), "")
-		case bytes.ContainsAny(text, "\r\n"):
-			return "", usage("read passphrase from", path, errors.New("it has more than one line"), "")
-		}
-		return string(text), nil
-	}
-}
 
 // once keeps what a Passphrase gave.
 func (p Passphrase) once() Passphrase {
@@ -65,14 +44,14 @@ func (p Passphrase) once() Passphrase {
 	return sync.OnceValues(p)
 }
 
-// othersBits of a mode are what everyone may do.
-const othersBits fs.FileMode = 0o007
+// othersBits of a mode let everybody read or write.
+const othersBits fs.FileMode = 0o006
 
-// errOpenToAll reports a secret that everyone on the machine may read or replace.
-var errOpenToAll = errors.New("everyone on this machine may use it")
+// errOpenToAll reports a secret that everybody on the machine may read or replace.
+var errOpenToAll = errors.New("everybody may read or write it")
 
-// readSmallFile reads a file or a pipe whole, at most limit bytes. What is
-// secret must not be open to everyone.
+// readSmallFile reads a file whole, at most limit bytes; or a pipe, and then waits
+// for its writer. A file that holds a secret must not be open to everybody.
 func readSmallFile(path string, limit int64, secret bool) (data []byte, err error) {
 	file, err := os.Open(path)
 	if err != nil {

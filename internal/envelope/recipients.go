@@ -148,6 +148,9 @@ func parseRecipient(text string) (publicKey, error) {
 
 // passphraseRecipient stands for everyone who knows a passphrase.
 func passphraseRecipient(secret string, workFactor int) (*Recipients, error) {
+	if strings.ContainsAny(secret, "\r\n") {
+		return nil, usage("encrypt", "", errors.New("the passphrase has more than one line, and could not be typed"), "")
+	}
 	recipient, err := age.NewScryptRecipient(secret)
 	if err != nil {
 		return nil, usage("encrypt", "", err, "")

@@ -3,8 +3,6 @@ package envelope
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -68,6 +66,7 @@ func TestParseRecipients(t *testing.T) {
 		{"bad line", []string{bad}, nil, "line 2: is no public key"},
 		{"crowd", []string{crowd}, nil, "too many"},
 		{"no passphrase", nil, knows(""), "empty"},
+		{"two lines", nil, knows("correct\nhorse"), "more than one line"},
 	}
 	for _, test := range refused {
 		_, err := ParseRecipients(test.specs, test.passphrase)
@@ -110,39 +109,5 @@ func TestPassphraseRecipients(t *testing.T) {
 		if text := fmt.Sprintf("%v %+v %s", r, r, r.Strings()); strings.Contains(text, test.secret) {
 			t.Errorf("%q is printed: %s", test.secret, text)
 		}
-	}
-}
-
-func TestPassphraseFile(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct {
-		name, text string
-		mode       os.FileMode
-		want       string // of the error; empty: none
-		class      error
-	}{
-		{"line", "correct horse\n", 0o600, "", nil},
-		{"no newline", "correct horse", 0o400, "", nil},
-		{"Windows", "correct horse\r\n", 0o600, "", nil},
-		{"group", "correct horse\n", 0o640, "", nil},
-		{"open to all", "correct horse\n", 0o644, "everyone on this machine may use it (mode 0644)", capstan.ErrRefused},
-		{"empty", "\n", 0o600, "there is none", capstan.ErrUsage},
-		{"two lines", "correct horse\nbattery\n", 0o600, "more than one line", capstan.ErrUsage},
-		{"huge", strings.Repeat("x", maxPassphraseBytes+1), 0o600, "longer than", capstan.ErrUsage},
-	} {
-		secret, err := PassphraseFile(writeFile(t, "word", []byte(test.text), test.mode))()
-		switch {
-		case test.want == "" && (err != nil || secret != "correct horse"):
-			t.Errorf("%s: %q, %v", test.name, secret, err)
-		case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want) || !errors.Is(err, test.class)):
-			t.Errorf("%s: %v, want %q", test.name, err, test.want)
-		}
-	}
-	spaces, err := PassphraseFile(writeFile(t, "word", []byte(" a b \n"), 0o600))()
-	if err != nil || spaces != " a b " {
-		t.Errorf("spaces: %q, %v", spaces, err)
-	}
-	if _, err := PassphraseFile(filepath.Join(t.TempDir(), "none"))(); !errors.Is(err, os.ErrNotExist) || !errors.Is(err, capstan.ErrUsage) {
-		t.Errorf("a missing file gave %v", err)
 	}
 }

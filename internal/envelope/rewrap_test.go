@@ -3,7 +3,10 @@ package envelope
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"testing"
+
+	"filippo.io/age"
 
 	"capstan"
 )
@@ -72,6 +75,40 @@ func TestRewrapProvesEveryChunk(t *testing.T) {
 		err := Rewrap(&limitedWriter{room: room, err: full}, bytes.NewReader(sealed), int64(len(sealed)), IdentitiesOf(old), to)
 		if !errors.Is(err, full) {
 			t.Errorf("room for %d bytes: %v", room, err)
+		}
+	}
+}
+
+// wide is a recipient whose part of a header takes several lines.
+type wide struct {
+	to   age.Recipient
+	body int
+}
+
+func (w wide) Wrap(fileKey []byte) ([]*age.Stanza, error) {
+	all, err := w.to.Wrap(fileKey)
+	return append(all, &age.Stanza{Type: "wide", Args: []string{"a", "b"}, Body: make([]byte, w.body)}), err
+}
+
+// A header is written as age writes it, whatever its recipients put there; age
+// itself reads it in wrap, and refuses another form.
+func TestHeaderForm(t *testing.T) {
+	t.Parallel()
+	key := mustKey(t)
+	for _, body := range []int{0, 1, 47, 48, 49, 95, 96, 97, 300} {
+		r := mustRecipients(t, key)
+		r.all = []age.Recipient{wide{r.all[0], body}}
+		fileKey := []byte("sixteen bytes ok")
+		header, err := r.wrap(fileKey)
+		if err != nil {
+			t.Errorf("a body of %d bytes: %v", body, err)
+			continue
+		}
+		if got, err := IdentitiesOf(key).fileKey(header); err != nil || !bytes.Equal(got, fileKey) {
+			t.Errorf("a body of %d bytes: %v", body, err)
+		}
+		if want := fmt.Sprint([]string{stanzaX25519, "wide"}); fmt.Sprint(stanzaTypes(header)) != want {
+			t.Errorf("the recipients are %v, not %s", stanzaTypes(header), want)
 		}
 	}
 }

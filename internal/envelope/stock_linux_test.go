@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -180,5 +181,25 @@ func TestStockAgePassphrase(t *testing.T) {
 	runTyping(t, dir, passphrase, "age", "-d", "-i", "protected.age", "-o", "a", "a.age")
 	if !bytes.Equal(readFile(t, filepath.Join(dir, "a")), plain) {
 		t.Error("age -d with our protected key made another file")
+	}
+}
+
+// A key may come out of a pipe, as from a password manager's command.
+func TestKeyFromPipe(t *testing.T) {
+	t.Parallel()
+	key := mustKey(t)
+	from, to, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer from.Close()
+	if _, err := to.Write(keyFile(t, key)); err != nil {
+		t.Fatal(err)
+	}
+	if err := to.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if ids := mustLoad(t, nil, fmt.Sprintf("/dev/fd/%d", from.Fd())); ids.String() != key.Recipient() {
+		t.Errorf("the key is %v", ids)
 	}
 }

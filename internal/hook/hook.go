@@ -13,7 +13,7 @@ import (
 	"capstan/internal/process"
 )
 
-// Call says for what run commands are run, and who hears of it.
+// Call says for what run hooks are run, and who hears of it.
 type Call struct {
 	Job    capstan.JobKey
 	Set    capstan.SetID     // empty before the backup, and if none was begun
@@ -26,7 +26,7 @@ type Call struct {
 	Begin func(command string) (end func())
 }
 
-// Before runs the commands of a job in order, and ends with the first failure
+// Before runs the hooks before a backup in order, and ends with the first failure
 // whose policy is to fail; errors.Is finds the cause of ctx in it.
 func Before(ctx context.Context, hooks []config.Hook, call Call) error {
 	for i := range hooks {
@@ -42,7 +42,7 @@ func Before(ctx context.Context, hooks []config.Hook, call Call) error {
 	return nil
 }
 
-// After runs the commands that are meant for call.Status, in order. A failure
+// After runs the hooks that are meant for call.Status, in order. A failure
 // keeps none of those after it from running: they may be the ones that clean up.
 // The error joins the failures whose policy is to fail.
 func After(ctx context.Context, hooks []config.Hook, call Call) error {
@@ -67,7 +67,7 @@ func After(ctx context.Context, hooks []config.Hook, call Call) error {
 
 // run runs one command and tells what it wrote.
 func (c *Call) run(ctx context.Context, hook *config.Hook, number int) error {
-	title := fmt.Sprintf("%s command %d (%s)", hook.Phase, number, hook.Name())
+	title := fmt.Sprintf("%s hook %d (%s)", hook.Phase, number, hook.Name())
 	if c.Begin != nil {
 		defer c.Begin(title)()
 	}

@@ -55,7 +55,7 @@ func TestBeforeStopsAtTheFirstFailure(t *testing.T) {
 	warn.OnFailure = config.PolicyWarn
 	call := newCall("")
 	err := Before(t.Context(), []config.Hook{warn, script(config.PreHook, "echo two; echo bad >&2; exit 4"), script(config.PreHook, "touch "+mark)}, call.Call)
-	if err == nil || err.Error() != "pre command 2 (echo): sh: exit status 4; nothing was backed up" {
+	if err == nil || err.Error() != "pre hook 2 (echo): sh: exit status 4; nothing was backed up" {
 		t.Errorf("got %v", err)
 	}
 	exit, ok := errors.AsType[*process.ExitError](err)
@@ -66,8 +66,8 @@ func TestBeforeStopsAtTheFirstFailure(t *testing.T) {
 		t.Error("the command after the failure was run")
 	}
 	want := []string{
-		"running pre command 1 (echo)", "pre command 1 (echo): one",
-		"running pre command 2 (echo)", "pre command 2 (echo): two", "pre command 2 (echo): bad",
+		"running pre hook 1 (echo)", "pre hook 1 (echo): one",
+		"running pre hook 2 (echo)", "pre hook 2 (echo): two", "pre hook 2 (echo): bad",
 	}
 	if !slices.Equal(call.said, want) {
 		t.Errorf("said %q", call.said)
@@ -75,7 +75,7 @@ func TestBeforeStopsAtTheFirstFailure(t *testing.T) {
 	if len(call.warned) != 1 || !strings.Contains(call.warned[0], "exit status 3") {
 		t.Errorf("warned %q", call.warned)
 	}
-	if want := []string{"begin pre command 1 (echo)", "end pre command 1 (echo)", "begin pre command 2 (echo)", "end pre command 2 (echo)"}; !slices.Equal(call.events, want) {
+	if want := []string{"begin pre hook 1 (echo)", "end pre hook 1 (echo)", "begin pre hook 2 (echo)", "end pre hook 2 (echo)"}; !slices.Equal(call.events, want) {
 		t.Errorf("events %q", call.events)
 	}
 }
@@ -136,8 +136,8 @@ func TestEnvironment(t *testing.T) {
 	call := newCall(capstan.RunPartial)
 	err := After(t.Context(), []config.Hook{hook}, call.Call)
 	want := []string{
-		"running post command 1 (echo)", "post command 1 (echo): nightly/2026-11_000001/7/partial/changed/own",
-		"post command 1 (echo): it is ***.", "post command 1 (echo): ***",
+		"running post hook 1 (echo)", "post hook 1 (echo): nightly/2026-11_000001/7/partial/changed/own",
+		"post hook 1 (echo): it is ***.", "post hook 1 (echo): ***",
 	}
 	if !slices.Equal(call.said, want) {
 		t.Errorf("said %q", call.said)
@@ -148,7 +148,7 @@ func TestEnvironment(t *testing.T) {
 
 	pre := script(config.PreHook, `echo "${CAPSTAN_SET-unset} ${CAPSTAN_RUN-unset} ${CAPSTAN_STATUS-unset}"`)
 	call = newCall("")
-	if err := Before(t.Context(), []config.Hook{pre}, call.Call); err != nil || call.said[1] != "pre command 1 (echo): unset unset unset" {
+	if err := Before(t.Context(), []config.Hook{pre}, call.Call); err != nil || call.said[1] != "pre hook 1 (echo): unset unset unset" {
 		t.Errorf("said %q, %v", call.said, err)
 	}
 }
@@ -176,7 +176,7 @@ func TestArgsAndDirectory(t *testing.T) {
 	if err := Before(t.Context(), []config.Hook{hook}, call.Call); err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"running pre command 1 (sh)", "pre command 1 (sh): " + dir, "pre command 1 (sh): <a b><><$HOME>"}; !slices.Equal(call.said, want) {
+	if want := []string{"running pre hook 1 (sh)", "pre hook 1 (sh): " + dir, "pre hook 1 (sh): <a b><><$HOME>"}; !slices.Equal(call.said, want) {
 		t.Errorf("said %q", call.said)
 	}
 	hook.Args = []string{"no-such-program-anywhere"}
@@ -191,7 +191,7 @@ func TestCommandsHaveNoInput(t *testing.T) {
 	if err := Before(t.Context(), []config.Hook{script(config.PreHook, "read x; echo \"[$x]\"; test -t 0 || echo none")}, call.Call); err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(call.said[1:], []string{"pre command 1 (read): []", "pre command 1 (read): none"}) {
+	if !slices.Equal(call.said[1:], []string{"pre hook 1 (read): []", "pre hook 1 (read): none"}) {
 		t.Errorf("said %q", call.said)
 	}
 }

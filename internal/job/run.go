@@ -15,8 +15,8 @@ import (
 	"capstan/internal/progress"
 )
 
-// forCommand is what the stages pre and post wait for.
-const forCommand progress.Resource = "command"
+// forHook is what the stages pre and post wait for.
+const forHook progress.Resource = "hook"
 
 // recordTime bounds how long a run that did not begin may take to be recorded.
 const recordTime = 20 * time.Second
@@ -42,53 +42,62 @@ type Runner struct {
 }
 
 // Run carries a plan out once. The summary is valid also beside an error; its Run
-// is 0 if nothing was begun, and its Set empty if a pre command ended the run. The
-// errors are those of Engine.Backup, and plain ones of commands that failed.
+// is 0 if nothing was begun, and its Set empty if a pre hook ended the run. The
+// errors are those of Engine.Backup, and plain ones of hooks that failed.
 func (r Runner) Run(ctx context.Context, p Plan) (pipeline.Summary, error) {
-	backup := func(ctx context.Context, key capstan.JobKey, lock *catalog.Lock, sources []capstan.Source, volume capstan.Volume) (pipeline.Summary, error) {
-		b := p.Backup
-		b.Job, b.JobName, b.Sources, b.Volume, b.Lock = key, p.Name, sources, volume, lock
-		return r.Engine.Backup(ctx, b)
-	}
 	if p.Name != "" {
 		key := capstan.JobKey(p.Name)
 		return r.guarded(ctx, p, key, func(ctx context.Context, lock *catalog.Lock) (pipeline.Summary, error) {
-			return opened(ctx, p, func(sources []capstan.Source, volume capstan.Volume) (pipeline.Summary, error) {
-				return backup(ctx, key, lock, sources, volume)
-			})
+			sources, volume, err := p.Open(ctx)
+			if err != nil {
+				return notBegun(err), err
+			}
+			return r.backup(ctx, p.backup(key, lock), sources, volume)
 		})
 	}
-	return opened(ctx, p, func(sources []capstan.Source, volume capstan.Volume) (pipeline.Summary, error) {
-		key := p.AdHoc(sources, volume)
-		return r.guarded(ctx, p, key, func(ctx context.Context, lock *catalog.Lock) (pipeline.Summary, error) {
-			return backup(ctx, key, lock, sources, volume)
-		})
-	})
-}
-
-// opened does work with the plan's sources and volume.
-func opened(ctx context.Context, p Plan, work func([]capstan.Source, capstan.Volume) (pipeline.Summary, error)) (pipeline.Summary, error) {
 	sources, volume, err := p.Open(ctx)
 	if err != nil {
 		return notBegun(err), err
 	}
-	summary, err := work(sources, volume)
+	key := p.AdHoc(sources, volume)
+	if len(p.Pre)+len(p.Post) == 0 {
+		return r.backup(ctx, p.backup(key, nil), sources, volume)
+	}
+	handedOn := false
+	summary, err := r.guarded(ctx, p, key, func(ctx context.Context, lock *catalog.Lock) (pipeline.Summary, error) {
+		handedOn = true
+		return r.backup(ctx, p.backup(key, lock), sources, volume)
+	})
+	if !handedOn {
+		err = errors.Join(err, volume.Close())
+	}
+	return summary, err
+}
+
+// backup is what the engine is told, but for sources and volume.
+func (p *Plan) backup(key capstan.JobKey, lock *catalog.Lock) pipeline.Backup {
+	b := p.Backup
+	b.Job, b.JobName, b.Lock = key, p.Name, lock
+	return b
+}
+
+// backup makes the backup and closes the volume: a hook after it may unmount it.
+func (r Runner) backup(ctx context.Context, b pipeline.Backup, sources []capstan.Source, volume capstan.Volume) (pipeline.Summary, error) {
+	b.Sources, b.Volume = sources, volume
+	summary, err := r.Engine.Backup(ctx, b)
 	return summary, errors.Join(err, volume.Close())
 }
 
-// guarded does work between the commands of the plan, under the job's lock. A
-// plan without commands leaves the lock to the engine.
+// guarded does work between the hooks of the plan, under the job's lock. A run
+// that fails before the engine records it is recorded here.
 func (r Runner) guarded(ctx context.Context, p Plan, key capstan.JobKey, work func(context.Context, *catalog.Lock) (pipeline.Summary, error)) (pipeline.Summary, error) {
-	if len(p.Pre)+len(p.Post) == 0 {
-		return work(ctx, nil)
-	}
 	lock, err := r.Engine.Catalog.LockJob(ctx, key)
 	if err != nil {
 		return notBegun(err), err
 	}
 	started := r.Engine.Now()
 	var summary pipeline.Summary
-	err = r.commands(p.Pre, hook.Call{Job: key}, func(call hook.Call) error { return hook.Before(ctx, p.Pre, call) })
+	err = r.stage(p.Pre, hook.Call{Job: key}, func(call hook.Call) error { return hook.Before(ctx, p.Pre, call) })
 	if err == nil {
 		summary, err = work(ctx, lock)
 	}
@@ -98,15 +107,15 @@ func (r Runner) guarded(ctx context.Context, p Plan, key capstan.JobKey, work fu
 	// Commands that clean up also follow a run that was interrupted.
 	after := context.WithoutCancel(ctx)
 	if ctx.Err() != nil && len(p.Post) > 0 {
-		r.Warn("the run is interrupted; its post commands are still run")
+		r.Warn("the run is interrupted; its post hooks are still run")
 	}
 	call := hook.Call{Job: key, Set: summary.Set, Run: summary.Run, Status: summary.Status}
-	failed := r.commands(p.Post, call, func(call hook.Call) error { return hook.After(after, p.Post, call) })
+	failed := r.stage(p.Post, call, func(call hook.Call) error { return hook.After(after, p.Post, call) })
 	return summary, errors.Join(err, failed, lock.Unlock())
 }
 
-// commands runs commands as a stage that waits for each of them.
-func (r Runner) commands(hooks []config.Hook, call hook.Call, run func(hook.Call) error) error {
+// stage runs hooks as a stage that waits for each of them.
+func (r Runner) stage(hooks []config.Hook, call hook.Call, run func(hook.Call) error) error {
 	if len(hooks) == 0 {
 		return nil
 	}
@@ -116,7 +125,7 @@ func (r Runner) commands(hooks []config.Hook, call hook.Call, run func(hook.Call
 	call.Say, call.Warn = r.Engine.Say, r.Warn
 	call.Begin = func(command string) func() {
 		stage.Object(command)
-		done := stage.Wait(forCommand, command)
+		done := stage.Wait(forHook, command)
 		return func() {
 			done()
 			stage.Moved(0, 1)

@@ -29,11 +29,24 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // bench is a home, a source and a volume, and what was told.
 type bench struct {
 	Runner
-	dir    string
-	opened int
+	dir      string
+	opened   int
+	closed   int
+	unopened int // openings that failed
 
 	mu   sync.Mutex
 	told []string
+}
+
+// closing counts how often a volume is closed.
+type closing struct {
+	capstan.Volume
+	closed *int
+}
+
+func (c *closing) Close() error {
+	*c.closed++
+	return c.Volume.Close()
 }
 
 func newBench(t *testing.T) *bench {
@@ -49,7 +62,12 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = records.Close() })
+	t.Cleanup(func() {
+		_ = records.Close()
+		if b.opened != b.closed+b.unopened {
+			t.Errorf("opened %d times, closed %d times", b.opened, b.closed)
+		}
+	})
 	key, err := manifest.LoadOrCreateKey(filepath.Join(b.dir, "key.pem"))
 	if err != nil {
 		t.Fatal(err)
@@ -86,10 +104,14 @@ func (b *bench) plan(pre, post string) Plan {
 			b.opened++
 			source, err := files.New(filepath.Join(b.dir, "data"), files.Options{})
 			if err != nil {
+				b.unopened++
 				return nil, nil, err
 			}
 			volume, err := dir.Open(filepath.Join(b.dir, "vol"), dir.Options{Create: true, Catalog: b.Engine.Key.ID()})
-			return []capstan.Source{source}, volume, err
+			if err != nil {
+				return nil, nil, err
+			}
+			return []capstan.Source{source}, &closing{volume, &b.closed}, nil
 		},
 	}
 }
@@ -119,7 +141,7 @@ func TestCommandsSurroundTheBackup(t *testing.T) {
 	var stages []string
 	for _, stage := range summary.Stages {
 		stages = append(stages, stage.Name)
-		if stage.Name == "pre" && stage.WaitingFor["command"] <= 0 {
+		if stage.Name == "pre" && stage.WaitingFor["hook"] <= 0 {
 			t.Errorf("the time of the command is not declared: %+v", stage)
 		}
 	}
@@ -167,6 +189,21 @@ func TestPostRunsWhenASourceCannotBeOpened(t *testing.T) {
 	}
 	if want := fmt.Sprintf("nightly failed  %d", summary.Run); b.read(t, "post") != want {
 		t.Errorf("post saw %q, want %q", b.read(t, "post"), want)
+	}
+}
+
+func TestNamedJobThatCannotBeginIsRecorded(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	if err := os.RemoveAll(filepath.Join(b.dir, "data")); err != nil {
+		t.Fatal(err)
+	}
+	summary, err := b.Run(t.Context(), b.plan("", ""))
+	if err == nil || summary.Run == 0 {
+		t.Fatalf("got %+v, %v", summary, err)
+	}
+	if run, err := b.Engine.Catalog.Run(t.Context(), summary.Run); err != nil || run.Status != capstan.RunFailed || run.Job != "nightly" {
+		t.Errorf("the catalog has %+v, %v", run, err)
 	}
 }
 
@@ -218,10 +255,10 @@ func TestLockedJobRunsNoCommands(t *testing.T) {
 			t.Errorf("%q: got %+v, %v", name, summary, err)
 		}
 		if b.read(t, "post") != "" {
-			t.Errorf("%q: a post command was run", name)
+			t.Errorf("%q: a post hook was run", name)
 		}
 		if _, err := os.Stat(filepath.Join(b.dir, "pre")); err == nil {
-			t.Errorf("%q: a pre command was run", name)
+			t.Errorf("%q: a pre hook was run", name)
 		}
 		if err := lock.Unlock(); err != nil {
 			t.Error(err)

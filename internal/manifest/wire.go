@@ -16,6 +16,7 @@ type setLine struct {
 	Format     int               `json:"format"`
 	Set        capstan.SetID     `json:"set"`
 	Job        capstan.JobKey    `json:"job,omitempty"`
+	Base       capstan.SetID     `json:"base,omitempty"`
 	Status     capstan.RunStatus `json:"status"`
 	Started    time.Time         `json:"started,omitzero"`
 	Finished   time.Time         `json:"finished,omitzero"`
@@ -28,7 +29,7 @@ type setLine struct {
 
 func wireSet(s capstan.Set) any {
 	line := setLine{
-		Type: "set", Format: Format, Set: s.ID, Job: s.Job, Status: s.Status,
+		Type: "set", Format: Format, Set: s.ID, Job: s.Job, Base: s.Base, Status: s.Status,
 		Started: s.Started, Finished: s.Finished, Codec: s.Codec, Host: s.Host, Sources: s.Sources,
 	}
 	line.Counts, _ = json.Marshal(s.Counts) // numbers only
@@ -50,8 +51,13 @@ func (l *setLine) set() (capstan.Set, error) {
 	if err != nil {
 		return capstan.Set{}, err
 	}
+	if l.Base != "" {
+		if _, err := capstan.ParseSetID(string(l.Base)); err != nil {
+			return capstan.Set{}, fmt.Errorf("base: %w", err)
+		}
+	}
 	set := capstan.Set{
-		ID: id, Job: l.Job, Status: l.Status, Started: l.Started, Finished: l.Finished,
+		ID: id, Job: l.Job, Base: l.Base, Status: l.Status, Started: l.Started, Finished: l.Finished,
 		Codec: l.Codec, Host: l.Host, Sources: l.Sources,
 	}
 	if len(l.SourcesB64) > 0 {

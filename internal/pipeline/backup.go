@@ -24,6 +24,7 @@ type Backup struct {
 	Codec       capstan.Codec
 	Level       int
 	ArchiveSize capstan.Bytes // of the tar stream, before compression
+	Mode        Mode          // empty: Full
 	// Lock is the job's lock, of a caller that does more under it and frees it
 	// itself; nil: it is taken for this run.
 	Lock *catalog.Lock
@@ -99,6 +100,7 @@ type backupRun struct {
 	set     capstan.Set
 	run     capstan.RunID
 	resumed bool
+	before  *View // of the set that this one builds on; nil for a full set
 	tally   tally
 	started time.Time
 }
@@ -120,9 +122,9 @@ func (r *backupRun) work(ctx context.Context) error {
 
 // pack drives every entry of the sources into archives on the volume.
 func (r *backupRun) pack(ctx context.Context) (err error) {
-	var baseline capstan.Baseline
-	if r.resumed {
-		baseline = r.Catalog.Baseline(r.set.ID)
+	baseline, err := r.heldBefore(ctx)
+	if err != nil {
+		return err
 	}
 	hooks, done := r.packStages()
 	defer done()
@@ -168,7 +170,7 @@ func (r *backupRun) take(ctx context.Context, batch capstan.Batch, stored *lefto
 	if batch.Release != nil {
 		defer batch.Release()
 	}
-	var recorded, adopted []capstan.Entry
+	var recorded, held []capstan.Entry
 	var err error
 	for i := range batch.Items {
 		item := &batch.Items[i]
@@ -185,12 +187,16 @@ func (r *backupRun) take(ctx context.Context, batch capstan.Batch, stored *lefto
 		case capstan.OutcomeStored, capstan.OutcomeChanged:
 			err = packer.Add(ctx, item)
 		case capstan.OutcomeUnchanged:
-			adopted = append(adopted, item.Entry)
+			if item.Entry.Archive != 0 { // of this very set, where it is stored
+				item.Entry.Outcome = capstan.OutcomeStored
+			}
+			held = append(held, item.Entry)
 		case capstan.OutcomeExcluded, capstan.OutcomeVanished, capstan.OutcomeFailed, capstan.OutcomeDeleted:
 			recorded = append(recorded, item.Entry)
 		}
 	}
-	r.adopt(adopted)
+	r.tally.entries(held)
+	r.Tracker.Count(int64(len(held)), 0, 0)
 	r.Tracker.Stage(stageScan).Moved(0, int64(len(batch.Items)))
 	if err == nil && len(recorded) > 0 {
 		err = sink.record(ctx, recorded)

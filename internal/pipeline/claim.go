@@ -68,6 +68,10 @@ func (r *backupRun) begin(ctx context.Context) error {
 	for i, source := range r.Sources {
 		specs[i] = source.Spec()
 	}
+	base, err := r.base(ctx)
+	if err != nil {
+		return err
+	}
 	for range maxTakenNames {
 		set, err := r.Catalog.BeginSet(ctx, r.Job, r.Host, r.Codec, specs, r.started)
 		if err != nil {
@@ -75,8 +79,9 @@ func (r *backupRun) begin(ctx context.Context) error {
 		}
 		err = r.Volume.ClaimSet(ctx, set.ID, r.Key.ID())
 		if err == nil {
+			set.Base = base
 			r.set = set
-			return nil
+			return r.Catalog.BuildOn(ctx, set.ID, base)
 		}
 		if !errors.Is(err, capstan.ErrSetExists) {
 			return errors.Join(err, r.Catalog.DeleteSet(context.WithoutCancel(ctx), set.ID))
@@ -95,6 +100,10 @@ func (r *backupRun) begin(ctx context.Context) error {
 func (r *backupRun) resume(ctx context.Context, set capstan.Set) (bool, error) {
 	if set.Codec != r.Codec {
 		r.Say("interrupted set %s was compressed with %s: starting a new one", set.ID, set.Codec)
+		return false, nil
+	}
+	if set.Base != "" && r.Mode != Incremental && r.Mode != Differential {
+		r.Say("interrupted set %s is an incremental one: starting a full one", set.ID)
 		return false, nil
 	}
 	if err := r.Volume.ClaimSet(ctx, set.ID, r.Key.ID()); err != nil {

@@ -37,7 +37,20 @@ func (r *backupRun) complete(ctx context.Context) error {
 	for _, a := range archives {
 		sums = append(sums, manifest.Sum{Name: a.Name, Hash: a.Hash})
 	}
-	guide := manifest.Guide{Set: set, Archives: archives}
+	deleted := false
+	for _, err := range r.deletions(ctx) {
+		if err != nil {
+			return err
+		}
+		deleted = true
+		break
+	}
+	guide := manifest.Guide{Set: set, Archives: archives, Deleted: deleted}
+	if r.before != nil {
+		for _, earlier := range r.before.Chain {
+			guide.Chain = append(guide.Chain, earlier.ID)
+		}
+	}
 	for _, file := range []struct {
 		name  string
 		write func(io.Writer) error
@@ -47,7 +60,7 @@ func (r *backupRun) complete(ctx context.Context) error {
 		{manifest.CatalogName, func(w io.Writer) error { return r.writeCatalog(ctx, w) }},
 		{manifest.GuideName, func(w io.Writer) error { return guide.Write(w) }},
 	} {
-		if file.name == manifest.DeletedName && counts.Deleted == 0 {
+		if file.name == manifest.DeletedName && !deleted {
 			continue
 		}
 		stage.Object(file.name)
@@ -130,14 +143,11 @@ func (r *backupRun) manifestEntries(ctx context.Context, guide *manifest.Guide) 
 
 func (r *backupRun) writeDeleted(ctx context.Context, w io.Writer) error {
 	deleted := manifest.NewDeletedWriter(w)
-	for entry, err := range r.Catalog.Walk(ctx, r.set.ID, "") {
+	for path, err := range r.deletions(ctx) {
 		if err != nil {
 			return err
 		}
-		if entry.Outcome != capstan.OutcomeDeleted {
-			continue
-		}
-		if err := deleted.Add(entry.Path); err != nil {
+		if err := deleted.Add(path); err != nil {
 			return err
 		}
 	}

@@ -10,9 +10,11 @@ import (
 )
 
 // hides reports whether an entry of a set takes all that older sets hold below
-// its path out of view.
+// its path out of view: all do but directories that the set holds. A directory
+// that was excluded or could not be read shows nothing of what it held before,
+// since the view is that of the run.
 func hides(e *capstan.Entry) bool {
-	return e.Outcome == capstan.OutcomeDeleted || e.Outcome != 0 && e.Kind != capstan.KindDir
+	return e.Outcome != 0 && (e.Kind != capstan.KindDir || !e.Outcome.Held())
 }
 
 // hiddenBelow gives the place in the chain of the oldest set that may show

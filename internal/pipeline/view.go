@@ -127,12 +127,12 @@ func (v *View) Walk(ctx context.Context, root string) iter.Seq2[Held, error] {
 	}
 }
 
-// pass moves all cursors past a path. Where a set deleted the path, or holds
-// something there that is no directory, older sets are hidden below it.
+// pass moves all cursors past a path. Where a set hides what is below it, older
+// sets do not show it.
 func pass(cursors []*cursor, path string) ([]*cursor, error) {
 	barrier := -1 // the newest set that hides what is older
 	for _, c := range cursors {
-		if c.entry.Path == path && c.entry.Kind != capstan.KindDir || c.entry.Path == path && c.entry.Outcome == capstan.OutcomeDeleted {
+		if c.entry.Path == path && hides(&c.entry) {
 			barrier = max(barrier, c.age)
 		}
 	}

@@ -201,3 +201,8 @@ func cancelled(t *testing.T) (context.Context, error) {
 	cancel(why)
 	return ctx, why
 }
+
+func contextWithCause(t *testing.T) (context.Context, context.CancelCauseFunc) {
+	t.Helper()
+	return context.WithCancelCause(t.Context())
+}

@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -103,7 +104,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"a marker without id", map[string]string{markerName: `{"format":1}`}, Options{}, capstan.ErrDamaged, "id"},
 		{"a newer marker", map[string]string{markerName: `{"format":2,"id":"X"}`}, Options{}, capstan.ErrRefused, "newer capstan"},
 		{"a huge marker", map[string]string{markerName: strings.Repeat(" ", markerLimit) + marker}, Options{}, nil, "longer"},
-		{"somebody's temp", map[string]string{"temp/x": "theirs"}, Options{}, capstan.ErrRefused, "no stage made it"[3:]},
+		{"somebody's temp", map[string]string{"temp/x": "theirs"}, Options{}, capstan.ErrRefused, "is not empty"},
 		{"somebody's final", map[string]string{"final/x": "theirs"}, Options{}, capstan.ErrRefused, "directory of its own"},
 		{"a file that is called temp", map[string]string{"temp": "theirs"}, Options{}, capstan.ErrRefused, "temp"},
 		{"a file that is called final", map[string]string{markerName: marker, "final": "theirs"}, Options{}, capstan.ErrRefused, "not a directory"},
@@ -214,16 +215,18 @@ func TestLockedLedgerIsADeclaredWait(t *testing.T) {
 	if taken, err := lock.TryLock(); !taken || err != nil {
 		t.Fatal(taken, err)
 	}
-	ctx, why := cancelled(t)
+	why := errors.New("cancelled by the test")
+	ctx, cancel := context.WithCancelCause(t.Context())
 	w.then = func() {
 		if said, open := w.all(); open != 1 || len(said) != 1 || !strings.HasPrefix(said[0], "lock: ") || !strings.Contains(said[0], path) {
 			t.Errorf("declared %q, %d open", said, open)
 		}
-		go func() {}()
+		cancel(why)
 	}
-	if err := s.look(ctx, s.declare, nil); !errors.Is(err, why) {
+	if _, err := s.Usage(ctx); !errors.Is(err, why) {
 		t.Errorf("got %v", err)
 	}
+	w.then = nil
 	var group sync.WaitGroup
 	w.begun = make(chan struct{}, 1)
 	group.Go(func() {

@@ -10,8 +10,6 @@ import (
 // content is worth reading; the goroutine that emits decides, in order. A file
 // is forgotten when as many names were emitted as it has.
 type linkTable struct {
-	sameSet bool
-
 	mu    sync.Mutex
 	files map[inode]*linkedFile
 }
@@ -20,6 +18,7 @@ type linkedFile struct {
 	claim int64      // the earliest item whose content a reader has taken
 	held  linkHolder // what was emitted
 	first string     // path of the name that holds the content
+	own   bool       // an archive of the set being written holds it, not of an earlier set
 	seen  uint32     // names emitted
 }
 
@@ -71,7 +70,7 @@ func (t *linkTable) decide(it *item) (as verdict, first string) {
 		f = &linkedFile{claim: it.seq}
 		t.files[id] = f
 	}
-	as = f.verdict(it, t.sameSet)
+	as = f.verdict(it)
 	if as == asContent && it.unread {
 		return as, ""
 	}
@@ -79,7 +78,8 @@ func (t *linkTable) decide(it *item) (as verdict, first string) {
 	case as == asContent:
 		f.held, f.first = holderStored, e.Path
 	case as == asUnchanged && f.held == holderNone:
-		f.held, f.first = holderUnchanged, e.Path
+		// A link never points into another set: who extracts a set alone would miss it.
+		f.held, f.first, f.own = holderUnchanged, e.Path, it.held.Archive != 0
 	}
 	if f.seen++; f.seen >= e.Links {
 		delete(t.files, id)
@@ -87,7 +87,7 @@ func (t *linkTable) decide(it *item) (as verdict, first string) {
 	return as, f.first
 }
 
-func (f *linkedFile) verdict(it *item, sameSet bool) verdict {
+func (f *linkedFile) verdict(it *item) verdict {
 	switch f.held {
 	case holderStored:
 		return asLink
@@ -95,7 +95,7 @@ func (f *linkedFile) verdict(it *item, sameSet bool) verdict {
 		if it.same && (it.held.Kind == capstan.KindFile || it.held.Link == f.first) {
 			return asUnchanged
 		}
-		if sameSet {
+		if f.own {
 			return asLink
 		}
 	case holderNone:

@@ -51,7 +51,7 @@ func (s *Source) newRun(baseline capstan.Baseline, cancel context.CancelCauseFun
 		loads:  make(chan *load, maxLoads),
 		budget: newBudget(memory),
 		arena:  arena{keep: int(memory/blockSize) + 1},
-		links:  linkTable{sameSet: s.opt.SameSet, files: map[inode]*linkedFile{}},
+		links:  linkTable{files: map[inode]*linkedFile{}},
 	}
 }
 

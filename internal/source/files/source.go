@@ -35,11 +35,6 @@ type Options struct {
 	// IgnoreCacheDirs excludes what lies in a directory that is tagged as a cache
 	// (https://bford.info/cachedir/), other than the tag.
 	IgnoreCacheDirs bool
-	// SameSet says that the baseline is what the very set being written already
-	// holds (an adopted, interrupted run): a new hard link may then point to a
-	// first name that is unchanged. Otherwise its content is stored again, since a
-	// link never points into another set.
-	SameSet bool
 	// Readers is the number of goroutines that read files, and of those that list
 	// directories; 0 means GOMAXPROCS, at least 2.
 	Readers int

@@ -166,6 +166,15 @@ func keep(all []got) *kept {
 	return k
 }
 
+// earlier makes it the baseline of an earlier set, which has no locations.
+func (k *kept) earlier() {
+	for _, entries := range k.children {
+		for i := range entries {
+			entries[i].Location = capstan.Location{}
+		}
+	}
+}
+
 // forget takes one path out of the baseline.
 func (k *kept) forget(path string) {
 	dir, _ := capstan.SplitPath(path)

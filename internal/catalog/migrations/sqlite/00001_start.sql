@@ -26,13 +26,15 @@ CREATE TABLE counters (
 	last INTEGER NOT NULL
 ) STRICT;
 
--- phase: 0 there for all to see, 1 being imported, 2 being deleted.
+-- base: the id of the set that an incremental one builds on, which may be unknown
+-- here; empty for a full one. phase: 0 there for all to see, 1 being imported, 2 being deleted.
 CREATE TABLE sets (
 	no        INTEGER NOT NULL PRIMARY KEY,
 	id        TEXT    NOT NULL UNIQUE,
 	month     TEXT    NOT NULL,
 	number    INTEGER NOT NULL,
 	job       TEXT    NOT NULL REFERENCES jobs (id),
+	base      TEXT    NOT NULL,
 	status    TEXT    NOT NULL,
 	phase     INTEGER NOT NULL,
 	host      TEXT    NOT NULL,

@@ -1,0 +1,120 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"iter"
+
+	"capstan"
+	"capstan/internal/catalog"
+)
+
+// Mode says what a backup compares the source with.
+type Mode string
+
+// The modes. An incremental set builds on the job's newest set, a differential
+// one on its newest full set; where there is none, the set is a full one.
+const (
+	Full         Mode = "full"
+	Incremental  Mode = "incremental"
+	Differential Mode = "differential"
+)
+
+// base finds the set that a new one of this run builds on; empty for none.
+func (r *backupRun) base(ctx context.Context) (capstan.SetID, error) {
+	if r.Mode != Incremental && r.Mode != Differential {
+		return "", nil
+	}
+	sets, err := r.Catalog.Sets(ctx, catalog.SetFilter{Job: r.Job})
+	if err != nil {
+		return "", err
+	}
+	for _, set := range sets {
+		if set.Forgotten || set.Status != capstan.RunComplete && set.Status != capstan.RunPartial {
+			continue
+		}
+		if r.Mode == Differential && set.Base != "" {
+			continue
+		}
+		if _, err := r.View(ctx, set.ID); err != nil {
+			return "", fmt.Errorf("a set cannot build on %s: %w", set.ID, err)
+		}
+		return set.ID, nil
+	}
+	r.Say("there is no earlier set of this job to build on: this one is full")
+	return "", nil
+}
+
+// baseline is what is held already: by the sets that this one builds on and, in
+// a resumed run, by the sealed archives of the set itself.
+type baseline struct {
+	view *View
+	own  capstan.SetID
+}
+
+// heldBefore gives the baseline of the run, nil where nothing is held, and notes
+// the view of what the set builds on.
+func (r *backupRun) heldBefore(ctx context.Context) (capstan.Baseline, error) {
+	if r.set.Base != "" {
+		var err error
+		if r.before, err = r.View(ctx, r.set.Base); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case r.resumed:
+		view, err := r.View(ctx, r.set.ID)
+		return &baseline{view: view, own: r.set.ID}, err
+	case r.before != nil:
+		return &baseline{view: r.before}, nil
+	}
+	return nil, nil //nolint:nilnil // no baseline is not a failure
+}
+
+// Children implements capstan.Baseline.
+func (b *baseline) Children(ctx context.Context, dir string) ([]capstan.Entry, error) {
+	held, err := b.view.Children(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	entries := make([]capstan.Entry, 0, len(held))
+	for i := range held {
+		if !held[i].Outcome.Held() {
+			continue
+		}
+		if held[i].Set != b.own {
+			held[i].Location, held[i].Parts = capstan.Location{}, nil
+		}
+		entries = append(entries, held[i].Entry)
+	}
+	return entries, nil
+}
+
+// deletions yields what has to be removed from the tree of the sets before, ere
+// this set's archives are unpacked over it: what is gone, what this set does not
+// hold any more, and directories that became something else.
+func (r *backupRun) deletions(ctx context.Context) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		if r.before == nil {
+			return
+		}
+		for entry, err := range r.Catalog.Walk(ctx, r.set.ID, "") {
+			if err != nil {
+				yield("", err)
+				return
+			}
+			if entry.Outcome == 0 || !hides(&entry) {
+				continue
+			}
+			old, found, err := r.before.Entry(ctx, entry.Path)
+			if err != nil {
+				yield("", err)
+				return
+			}
+			gone := !entry.Outcome.Held() || old.Kind == capstan.KindDir
+			if found && old.Outcome.Held() && gone && !yield(entry.Path, nil) {
+				return
+			}
+		}
+	}
+}
