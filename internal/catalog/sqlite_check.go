@@ -10,9 +10,10 @@ import (
 )
 
 // quickCheckPages bounds the file whose every page is looked at when it is
-// opened (64 MiB, some tenths of a second); of a larger one, all tables but
-// those that grow with the entries.
-const quickCheckPages = 16 << 10
+// opened: 8 MiB, since a look at a MiB takes some 5 ms and every command opens
+// the catalog. Of a larger one all tables are looked at but those that grow with
+// the entries.
+const quickCheckPages = 2 << 10
 
 // smallTables are those that do not grow with the number of entries.
 func smallTables() []string {

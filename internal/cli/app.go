@@ -27,7 +27,7 @@ const timeLayout = "2006-01-02 15:04:05"
 func Run(ctx context.Context, args []string, streams Streams) int {
 	defer output.KeepRunning()()
 	a := &app{streams: streams}
-	root := a.rootCommand()
+	root := a.rootCommand() //nolint:contextcheck // cobra hands each command its context
 	root.SetArgs(args)
 	root.SetOut(streams.Out)
 	root.SetErr(streams.Err)

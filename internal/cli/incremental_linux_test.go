@@ -103,7 +103,7 @@ func (f *field) chainOf(set string) []string {
 	}
 	var chain []string
 	own := filepath.Base(set)
-	for _, field := range strings.Fields(string(text)) {
+	for field := range strings.FieldsSeq(string(text)) {
 		id := strings.Trim(field, ".,;:()'\"")
 		if len(id) == len(own) && id[:8] == own[:8] && id != own && !slices.Contains(chain, id) {
 			chain = append(chain, id)

@@ -85,7 +85,7 @@ func (f *field) wait(cmd *exec.Cmd, args []string) {
 		}
 	case <-time.After(patience):
 		_ = cmd.Process.Kill()
-		<-done
+		_ = <-done // killed
 		f.t.Errorf("capstan %s hangs", strings.Join(args, " "))
 	}
 }

@@ -48,7 +48,8 @@ func TestLinks(t *testing.T) {
 	}{
 		{
 			"nothing changed", func(*testing.T, string, *kept) {},
-			false, Options{},
+			false,
+			Options{},
 			"data/a unchanged; data/d/b unchanged = data/a; data/z unchanged = data/a; ",
 		},
 		{"written through another name", func(t *testing.T, root string, _ *kept) {
@@ -66,7 +67,8 @@ func TestLinks(t *testing.T) {
 		}, false, Options{}, whole},
 		{
 			"first name excluded", func(*testing.T, string, *kept) {},
-			false, Options{Excludes: []string{"/a"}},
+			false,
+			Options{Excludes: []string{"/a"}},
 			"data/a excluded; data/d/b stored with content; data/z stored = data/d/b; ",
 		},
 		{
@@ -74,7 +76,8 @@ func TestLinks(t *testing.T) {
 			func(_ *testing.T, _ string, baseline *kept) {
 				baseline.forget("data/d/b")
 			},
-			false, Options{},
+			false,
+			Options{},
 			"data/a unchanged; data/d/b stored with content; data/z stored = data/d/b; ",
 		},
 		{
@@ -82,7 +85,8 @@ func TestLinks(t *testing.T) {
 			func(_ *testing.T, _ string, baseline *kept) {
 				baseline.forget("data/d/b")
 			},
-			true, Options{},
+			true,
+			Options{},
 			"data/a unchanged; data/d/b stored = data/a; data/z unchanged = data/a; ",
 		},
 		{
@@ -90,7 +94,8 @@ func TestLinks(t *testing.T) {
 			func(_ *testing.T, _ string, baseline *kept) {
 				baseline.forget("data/z")
 			},
-			false, Options{},
+			false,
+			Options{},
 			"data/a unchanged; data/d/b unchanged = data/a; data/z stored with content; ",
 		},
 	}
