@@ -77,7 +77,7 @@ func (f *field) run(args ...string) string {
 func (f *field) wait(cmd *exec.Cmd, args []string) {
 	f.t.Helper()
 	done := make(chan error, 1)
-	go func() { done <- cmd.Wait() }()
+	go func() { done <- cmd.Wait(); close(done) }()
 	select {
 	case err := <-done:
 		if err != nil {
@@ -85,7 +85,8 @@ func (f *field) wait(cmd *exec.Cmd, args []string) {
 		}
 	case <-time.After(patience):
 		_ = cmd.Process.Kill()
-		_ = <-done // killed
+		for range done { // its end is not its own doing
+		}
 		f.t.Errorf("capstan %s hangs", strings.Join(args, " "))
 	}
 }

@@ -152,6 +152,7 @@ func (r *backupRun) adoptArchives(ctx context.Context, set capstan.SetID) (int, 
 		return 0, err
 	}
 	kept := 0
+	var lost []capstan.ArchiveNumber
 	known := make(map[string]bool, len(archives))
 	for _, archive := range archives {
 		size, there := sizes[archive.Name]
@@ -162,11 +163,14 @@ func (r *backupRun) adoptArchives(ctx context.Context, set capstan.SetID) (int, 
 			continue
 		}
 		r.Say("archive %s is not on the volume as it was written: packing its entries again", archive.Name)
-		if err := r.Catalog.DropArchive(ctx, set, archive.Number); err != nil {
-			return 0, err
-		}
+		lost = append(lost, archive.Number)
 		if there {
 			known[archive.Name] = false
+		}
+	}
+	if len(lost) > 0 {
+		if err := r.Catalog.DropArchive(ctx, set, lost...); err != nil {
+			return 0, err
 		}
 	}
 	// What lies there finished but unknown was renamed just before the catalog

@@ -18,10 +18,9 @@ import (
 const sweepContent = "the content of an archive, in three writes"
 
 // progress is how far a journey came, by what it was told.
-type progress struct{ sealed, removed bool }
+type progress struct{ sealed, removing, removed bool }
 
 // journey is the life of an archive in the stage, in which the sweeps fail one step.
-// end says that it shall go on to its removal.
 func journey(ctx context.Context, path string, o Options, got *progress) (err error) {
 	*got = progress{}
 	o.Quota, o.Reserve = 1000, -1
@@ -56,6 +55,7 @@ func journey(ctx context.Context, path string, o Options, got *progress) (err er
 	if err := s.LeaveSet(ctx, setOne); err != nil {
 		return fmt.Errorf("leave: %w", err)
 	}
+	got.removing = true
 	if err := s.Remove(ctx, setOne, nameOne); err != nil {
 		return fmt.Errorf("remove: %w", err)
 	}
@@ -85,7 +85,8 @@ func goOn(t *testing.T, path, where string, got progress) {
 		t.Fatalf("%s: reconcile: %v", where, err)
 	}
 	files, err := s.List(t.Context(), setOne)
-	if err != nil || len(files) > 1 || len(files) != len(report.Kept) || got.removed && len(files) > 0 {
+	if err != nil || len(files) > 1 || len(files) != len(report.Kept) ||
+		got.removed && len(files) > 0 || got.sealed && !got.removing && len(files) == 0 {
 		t.Errorf("%s: after %+v there are %v, %v", where, got, files, err)
 	}
 	size := capstan.Bytes(0)
@@ -133,7 +134,7 @@ func TestFaultSweep(t *testing.T) {
 }
 
 func sweepOne(t *testing.T, n int, fault error, stay bool) (fired bool) {
-	path := filepath.Join(t.TempDir(), "stage")
+	path := filepath.Join(memory(t), "stage")
 	count := 0
 	var failed disk.Op
 	why := errors.New("the disk stays full")
@@ -195,7 +196,7 @@ func sweepOne(t *testing.T, n int, fault error, stay bool) (fired bool) {
 // Nothing is confirmed before content and names are on the medium, in this order.
 func TestOrderOfCommit(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "stage")
+	path := filepath.Join(memory(t), "stage")
 	var steps []string
 	var got progress
 	err := journey(t.Context(), path, Options{FS: disk.FS{Faults: disk.FaultFunc(func(op disk.Op, at string, _ int) error {

@@ -27,7 +27,8 @@ const (
 // ledger is what all owners hold, as it is while its lock is held.
 type ledger struct {
 	stage  *Stage
-	others []record // of the other owners that live
+	others []record        // of the other owners that live
+	dead   []capstan.SetID // in which owners died that were just buried
 }
 
 func (s *Stage) ledgerLock() string { return filepath.Join(s.area(ledgerArea), "lock") }
@@ -59,11 +60,14 @@ func (s *Stage) look(ctx context.Context, declare func(on, detail string) func()
 	if err := s.usable(); err != nil {
 		return err
 	}
-	others, err := s.census()
+	l, err := s.census()
 	if err != nil {
 		return err
 	}
-	err = do(&ledger{s, others})
+	for _, set := range l.dead {
+		_ = l.tidy(set) // an empty directory that stays is in nobody's way
+	}
+	err = do(l)
 	if s.owner != nil {
 		err = errors.Join(err, s.owner.tell(s, s.snapshot()))
 	}

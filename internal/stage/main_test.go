@@ -132,6 +132,9 @@ func tree(t *testing.T, dir string) string {
 		if entry.Name() == ledgerArea {
 			return fs.SkipDir
 		}
+		if strings.HasPrefix(entry.Name(), "."+markerName) {
+			return nil // a marker that was not finished
+		}
 		b.WriteString(strings.TrimPrefix(path, dir))
 		if entry.Type().IsRegular() && entry.Name() != markerName {
 			content, err := os.ReadFile(path)
@@ -205,4 +208,19 @@ func cancelled(t *testing.T) (context.Context, error) {
 func contextWithCause(t *testing.T) (context.Context, context.CancelCauseFunc) {
 	t.Helper()
 	return context.WithCancelCause(t.Context())
+}
+
+// memory is a directory whose syncs cost nothing, for sweeps over very many steps.
+func memory(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "capstan") //nolint:usetesting // this filesystem is what it is about
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }

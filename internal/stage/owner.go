@@ -115,9 +115,14 @@ func (o *owner) leave(disk disk.FS) error {
 	if o.record != nil {
 		err = o.record.Close()
 	}
-	// The record goes first: a free lock without one says nothing to anybody.
-	err = errors.Join(err, removeFile(disk, o.path), o.lock.Unlock())
-	return errors.Join(err, removeFile(disk, o.lock.Path()))
+	// The record goes first: a free lock without one says nothing to anybody, a
+	// record without a lock would not be found.
+	removeErr := removeFile(disk, o.path)
+	err = errors.Join(err, removeErr, o.lock.Unlock())
+	if removeErr == nil {
+		err = errors.Join(err, removeFile(disk, o.lock.Path()))
+	}
+	return err
 }
 
 // die frees the owner's lock only: as after a kill, whoever looks at the ledger
@@ -133,7 +138,8 @@ func removeFile(disk disk.FS, path string) error {
 }
 
 // census reads the records of the other owners that live, and buries the dead.
-func (s *Stage) census() ([]record, error) {
+func (s *Stage) census() (*ledger, error) {
+	l := &ledger{stage: s}
 	entries, err := s.disk.ReadDir(s.area(ledgerArea))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, s.gone(errors.New("its ledger cannot be found"))
@@ -141,7 +147,6 @@ func (s *Stage) census() ([]record, error) {
 	if err != nil {
 		return nil, err
 	}
-	var living []record
 	for _, entry := range entries {
 		id, ok := strings.CutSuffix(entry.Name(), lockSuffix)
 		if !ok || s.owner != nil && id == s.owner.id {
@@ -155,7 +160,7 @@ func (s *Stage) census() ([]record, error) {
 		r, err := s.readRecord(base + recordSuffix)
 		switch {
 		case !alive:
-			s.bury(base, r)
+			l.dead = append(l.dead, s.bury(base, r)...)
 		case errors.Is(err, fs.ErrNotExist): // it is just leaving
 		case err != nil:
 			return nil, &capstan.Error{
@@ -163,10 +168,10 @@ func (s *Stage) census() ([]record, error) {
 				Safe: "nothing was touched", Next: "wait until that process has ended, or use the same version of capstan for both",
 			}
 		default:
-			living = append(living, r)
+			l.others = append(l.others, r)
 		}
 	}
-	return living, nil
+	return l, nil
 }
 
 // alive reports whether somebody holds an owner's lock.
@@ -196,13 +201,14 @@ func (s *Stage) readRecord(path string) (record, error) {
 }
 
 // bury removes the unsealed files that a dead owner's record names, then its
-// files in the ledger. What fails is left for the next who looks: it harms
-// nobody but by the room that it takes, and is counted.
-func (s *Stage) bury(base string, r record) {
+// files in the ledger, and gives the sets in which it did. What fails is left for
+// the next who looks: it harms nobody but by the room that it takes, and is counted.
+func (s *Stage) bury(base string, r record) (sets []capstan.SetID) {
 	for _, h := range r.Holds {
 		if !h.place().ok() {
 			continue
 		}
+		sets = append(sets, h.Set)
 		path := s.file(tempArea, h.Set, h.Name)
 		info, err := s.disk.Lstat(path)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -212,11 +218,12 @@ func (s *Stage) bury(base string, r record) {
 			err = s.disk.Remove(path)
 		}
 		if err != nil {
-			return
+			return sets
 		}
 		s.note(Found{Set: h.Set, Name: h.Name, Size: info.Size()})
 	}
 	if removeFile(s.disk, base+recordSuffix) == nil {
 		_ = removeFile(s.disk, base+lockSuffix) // a lone free lock is found again, and means nothing
 	}
+	return sets
 }
