@@ -24,16 +24,17 @@ build: ## build bin/capstan for this machine
 test: tools ## run vet and every test, as CI does; a skipped test fails
 	go vet ./...
 	@go build -o bin/noskip ./scripts/noskip
-	go test -count=1 -shuffle=on -json $(PACKAGES) | bin/noskip
+	go test -count=1 -shuffle=on -timeout 30m -json $(PACKAGES) | bin/noskip
 	CGO_ENABLED=0 go test -count=1 -shuffle=on -json $(PURE) | bin/noskip
 
 # Packages whose code differs without cgo.
 PURE := ./internal/codec/... ./internal/archive/...
 
 .PHONY: race
-race: tools ## run every test under the race detector
+race: tools ## run the tests under the race detector, of the program itself those that are about its goroutines
 	@go build -o bin/noskip ./scripts/noskip
-	go test -count=1 -race -json $(PACKAGES) | bin/noskip
+	go test -count=1 -race -timeout 30m -json $$(go list ./... | grep -v /internal/cli) | bin/noskip
+	go test -count=1 -race -timeout 30m -run 'Scripts|Chain|HostileTree|Timeout|Unread' -json ./internal/cli | bin/noskip
 
 .PHONY: lint
 lint: ## run the linters and check the formatting (.golangci.yml)
