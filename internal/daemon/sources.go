@@ -31,6 +31,12 @@ func (d *Daemon) Sources(specs []string, volume capstan.Volume, options SourceOp
 		if err := onlyFiles("source", spec); err != nil {
 			return nil, err
 		}
+		if path, err := absolute(spec); err == nil && path == volume.Info().Location {
+			return nil, &capstan.Error{
+				Class: capstan.ErrRefused, Op: "backup", Object: spec, Err: errors.New("it is the volume itself"),
+				Next: "name a directory within it, or another volume",
+			}
+		}
 		own := options
 		for _, dir := range []string{volume.Info().Location, d.Home.Dir} {
 			if pattern, inside := d.within(spec, dir); inside {

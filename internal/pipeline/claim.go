@@ -50,7 +50,9 @@ func (r *backupRun) claim(ctx context.Context) error {
 	if r.resumed {
 		kind = kindResume
 	}
-	r.run, err = r.Catalog.BeginRun(ctx, r.set.ID, r.Job, kind, os.Getpid(), r.started)
+	longer, stop := outlive(ctx) // a record that is made though its call fails would be nobody's
+	defer stop()
+	r.run, err = r.Catalog.BeginRun(longer, r.set.ID, r.Job, kind, os.Getpid(), r.started)
 	return err
 }
 
@@ -72,8 +74,13 @@ func (r *backupRun) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	longer, stop := outlive(ctx)
+	defer stop()
 	for range maxTakenNames {
-		set, err := r.Catalog.BeginSet(ctx, r.Job, r.Host, r.Codec, specs, r.started)
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		set, err := r.Catalog.BeginSet(longer, r.Job, r.Host, r.Codec, specs, r.started)
 		if err != nil {
 			return err
 		}
@@ -112,6 +119,7 @@ func (r *backupRun) resume(ctx context.Context, set capstan.Set) (bool, error) {
 		}
 		return false, err
 	}
+	r.set, r.resumed = set, true // from here on the end of this run is the set's
 	files, err := r.Volume.Discard(ctx, set.ID)
 	if err != nil {
 		return false, err
@@ -130,7 +138,6 @@ func (r *backupRun) resume(ctx context.Context, set capstan.Set) (bool, error) {
 	if err := r.Catalog.SetStatus(ctx, set.ID, capstan.RunRunning, set.Counts); err != nil {
 		return false, err
 	}
-	r.set, r.resumed = set, true
 	r.Say("resuming set %s: %d sealed archives kept, %d unfinished files and %d unsealed archives with %d entries discarded",
 		set.ID, sealed, files, archives, entries)
 	return true, nil

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -200,11 +201,10 @@ func TestOrderOfCommit(t *testing.T) {
 	var steps []string
 	var got progress
 	err := journey(t.Context(), path, Options{FS: disk.FS{Faults: disk.FaultFunc(func(op disk.Op, at string, _ int) error {
-		switch op {
-		case disk.OpSync, disk.OpClose, disk.OpRename, disk.OpSyncDir, disk.OpRemove:
-			if at = strings.TrimPrefix(at, path); !strings.HasPrefix(at, "/"+ledgerArea) {
-				steps = append(steps, string(op)+" "+at)
-			}
+		at = strings.TrimPrefix(at, path)
+		changes := slices.Contains([]disk.Op{disk.OpSync, disk.OpClose, disk.OpRename, disk.OpSyncDir, disk.OpRemove}, op)
+		if changes && !strings.HasPrefix(at, "/"+ledgerArea) {
+			steps = append(steps, string(op)+" "+at)
 		}
 		return nil
 	})}}, &got)
@@ -240,5 +240,33 @@ func TestFileCutAtClose(t *testing.T) {
 	if !errors.Is(err, capstan.ErrDamaged) || got.sealed {
 		t.Errorf("sealed a file that was cut: %v", err)
 	}
+	if left := tree(t, filepath.Join(path, tempArea)); left != "" || strings.Contains(err.Error(), "closed") {
+		t.Errorf("left %s after %v", left, err)
+	}
 	goOn(t, path, "cut at close", got)
+}
+
+// An archive is removed in the very moment in which the next of its set needs the
+// set's directories: they stay.
+func TestDirectoriesStayWhileTheyAreNeeded(t *testing.T) {
+	t.Parallel()
+	for _, op := range []disk.Op{disk.OpCreate, disk.OpRename} {
+		t.Run(string(op), func(t *testing.T) {
+			t.Parallel()
+			var s *Stage
+			removed := false
+			s = open(t, t.TempDir(), Options{Quota: 1000, FS: disk.FS{Faults: disk.FaultFunc(func(at disk.Op, path string, _ int) error {
+				if at != op || filepath.Base(path) != nameTwo {
+					return nil
+				}
+				removed = true
+				return s.Remove(t.Context(), setOne, nameOne)
+			})}})
+			seal(t, s, setOne, nameOne, "one")
+			seal(t, s, setOne, nameTwo, "two")
+			if got := load(t, s, setOne, nameTwo); got != "two" || !removed {
+				t.Errorf("%q, removed %v", got, removed)
+			}
+		})
+	}
 }

@@ -32,8 +32,9 @@ type file struct {
 // written, is fs.ErrExist; what a kill has left under it is replaced.
 //
 // ctx also ends the waits of the file's Write. A Write beyond the reservation
-// waits for more room; one that finds the disk full goes on where it was when
-// there is room again.
+// waits for more room, and is capstan.ErrNoSpace where the file becomes larger than
+// the whole stage or its filesystem; one that finds the disk full goes on where it
+// was when there is room again.
 func (s *Stage) Create(ctx context.Context, set capstan.SetID, name string, r *Reservation) (capstan.VolumeFile, error) {
 	if err := s.check(ctx, set, name); err != nil {
 		return nil, err
@@ -41,15 +42,13 @@ func (s *Stage) Create(ctx context.Context, set capstan.SetID, name string, r *R
 	f := &file{stage: s, set: set, name: name, ctx: ctx}
 	err := s.transact(ctx, func(l *ledger) error { return f.begin(l, r) })
 	if err == nil {
-		err = s.persist(ctx, f.what(), 0, f.make)
+		err = s.persist(ctx, f.name, 0, f.make)
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.giveBack(r))
 	}
 	return f, nil
 }
-
-func (f *file) what() string { return f.name }
 
 func (f *file) final() string { return f.stage.file(finalArea, f.set, f.name) }
 
@@ -134,7 +133,7 @@ func (f *file) Write(p []byte) (n int, err error) {
 		}
 	}
 	for n < len(p) && f.err == nil {
-		f.err = f.stage.persist(f.ctx, f.what(), capstan.Bytes(len(p)-n), func() (bool, error) {
+		f.err = f.stage.persist(f.ctx, f.name, capstan.Bytes(len(p)-n), func() (bool, error) {
 			k, full, err := f.put(p[n:])
 			n += k
 			return full, err
@@ -151,7 +150,7 @@ const growStep = 64 * capstan.MiB
 
 func (f *file) grow(missing capstan.Bytes) error {
 	most := max(missing, min(growStep, f.stage.quota/64))
-	d := demand{what: f.what(), hold: f.hold, has: f.granted, least: missing, most: most}
+	d := demand{what: f.name, hold: f.hold, has: f.granted, least: missing, most: most}
 	err := f.stage.obtain(f.ctx, &d)
 	if err == nil {
 		f.granted += d.got
@@ -163,7 +162,7 @@ func (f *file) grow(missing capstan.Bytes) error {
 // bytes before are there.
 func (f *file) put(p []byte) (n int, full bool, err error) {
 	if f.room < capstan.Bytes(len(p)) {
-		f.room, full, err = f.stage.roomFor(f.what(), f.size(), capstan.Bytes(len(p)))
+		f.room, full, err = f.stage.roomFor(f.name, capstan.Bytes(len(p)))
 		if full || err != nil {
 			return 0, full, err
 		}

@@ -300,6 +300,7 @@ func TestClosed(t *testing.T) {
 	t.Parallel()
 	path := t.TempDir()
 	s := open(t, path, Options{Quota: capstan.MiB})
+	other := open(t, path, Options{Quota: capstan.MiB})
 	file := begin(t, s, setOne, nameOne, reserve(t, s, 1000))
 	write(t, file, "unsealed")
 	for range 2 {
@@ -316,13 +317,63 @@ func TestClosed(t *testing.T) {
 	if err := file.Commit(t.Context()); !errors.Is(err, fs.ErrClosed) {
 		t.Errorf("commit: %v", err)
 	}
-	// The next owner finds nothing held.
-	next := open(t, path, Options{Quota: capstan.MiB})
-	if u := usage(t, next); u.Used != 0 {
+	// The other owner finds nothing held, and takes the file away.
+	if u := usage(t, other); u.Used != 0 {
 		t.Errorf("%+v", u)
+	}
+	if got := tree(t, s.area(tempArea)); got != "" {
+		t.Errorf("left in temp: %s", got)
 	}
 	entries, err := os.ReadDir(filepath.Join(path, ledgerArea))
 	if len(entries) != 3 || err != nil {
 		t.Errorf("in the ledger: %v, %v", entries, err)
+	}
+}
+
+// What a failed removal has left in temp is in nobody's way.
+func TestCreateReplacesALeftover(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir(), Options{Quota: capstan.MiB})
+	put(t, s.file(tempArea, setOne, nameOne), "a longer, unfinished content")
+	seal(t, s, setOne, nameOne, "content")
+	if got := load(t, s, setOne, nameOne); got != "content" {
+		t.Errorf("%q", got)
+	}
+}
+
+// What has come to final meanwhile is not replaced.
+func TestCommitReplacesNothing(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir(), Options{Quota: capstan.MiB})
+	file := begin(t, s, setOne, nameOne, nil)
+	write(t, file, "ours")
+	put(t, s.file(finalArea, setOne, nameOne), "theirs")
+	if err := file.Commit(t.Context()); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("commit: %v", err)
+	}
+	if got := load(t, s, setOne, nameOne); got != "theirs" {
+		t.Errorf("%q", got)
+	}
+	if u := usage(t, s); u.Used != 6 {
+		t.Errorf("%+v", u)
+	}
+}
+
+// A file that was replaced under its writer's hands is not sealed, and the other
+// one not removed.
+func TestCommitSealsItsOwnFile(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir(), Options{Quota: capstan.MiB})
+	file := begin(t, s, setOne, nameOne, nil)
+	write(t, file, "ours")
+	if err := os.Remove(s.file(tempArea, setOne, nameOne)); err != nil {
+		t.Fatal(err)
+	}
+	put(t, s.file(tempArea, setOne, nameOne), "thei")
+	if err := file.Commit(t.Context()); !errors.Is(err, ErrGone) {
+		t.Errorf("commit: %v", err)
+	}
+	if got := tree(t, s.area(finalArea)) + tree(t, s.area(tempArea)); !strings.Contains(got, "=thei") || strings.Contains(got, "final") {
+		t.Errorf("%s", got)
 	}
 }

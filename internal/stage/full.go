@@ -51,8 +51,7 @@ func (s *Stage) whoFills(ctx context.Context, what string, least capstan.Bytes, 
 
 // roomFor says how much may be written before the filesystem is asked again, so
 // that the reserve stays free whoever else writes there: at least n, else full.
-// A file that the filesystem could never hold is refused.
-func (s *Stage) roomFor(what string, written, n capstan.Bytes) (room capstan.Bytes, full bool, err error) {
+func (s *Stage) roomFor(what string, n capstan.Bytes) (room capstan.Bytes, full bool, err error) {
 	if err := s.usable(); err != nil {
 		return 0, false, err
 	}
@@ -62,9 +61,6 @@ func (s *Stage) roomFor(what string, written, n capstan.Bytes) (room capstan.Byt
 	}
 	if left := space.Free - s.reserve; left >= n {
 		return min(checkEvery, left/2), false, nil
-	}
-	if written+n > space.Total-s.reserve {
-		return 0, false, s.tooSmall(what, written+n, space.Total)
 	}
 	return 0, true, fmt.Errorf("%w: %s for %s; %s", capstan.ErrNoSpace, n, what, s.filesystemSays(space.Free, 0))
 }

@@ -2,6 +2,7 @@ package stage
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -179,6 +180,11 @@ func TestReleaseOnAFullDisk(t *testing.T) {
 	}
 	if u := usage(t, other); u.Held != 1000 {
 		t.Errorf("the other owner does not know: %+v", u)
+	}
+	for n := range 400 { // more than what was given back
+		if err := s.ClaimSet(t.Context(), capstan.SetID(fmt.Sprintf("2026-11_%06d", n))); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -28,7 +28,8 @@ func TestReconcile(t *testing.T) {
 	for _, foreign := range []string{"final/notes.txt", "temp/notes/x", "final/2026-11_000001/.hidden"} {
 		put(t, filepath.Join(path, foreign), "theirs")
 	}
-	ctx := context.WithValue(t.Context(), struct{}{}, "the caller's")
+	ctx, cancel := contextWithCause(t)
+	defer cancel(nil)
 	judge := func(got context.Context, set capstan.SetID, name string, size int64) (Fate, error) {
 		if got != ctx || set != setOne && set != setTwo || set == setOne && size != int64(len(name)) {
 			t.Errorf("asked about %s/%s of %d bytes", set, name, size)
@@ -123,7 +124,14 @@ func TestReconcileLeavesTheLivingAlone(t *testing.T) {
 	if err := file.Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	// Its own sets are judged.
+	// Its own sets are judged, but for what it writes.
+	third := begin(t, s, setOne, "third", nil)
+	write(t, third, "being written")
+	defer func() {
+		if err := third.Commit(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}()
 	asked := 0
 	_, err = s.Reconcile(t.Context(), func(context.Context, capstan.SetID, string, int64) (Fate, error) {
 		asked++
@@ -147,13 +155,13 @@ func TestReconcileAsksAgainBeforeItRemoves(t *testing.T) {
 	}
 	other := open(t, path, Options{Quota: capstan.MiB})
 	asked := map[capstan.SetID]int{}
-	report, err := s.Reconcile(t.Context(), func(_ context.Context, set capstan.SetID, _ string, _ int64) (Fate, error) {
+	report, err := s.Reconcile(t.Context(), func(ctx context.Context, set capstan.SetID, _ string, _ int64) (Fate, error) {
 		asked[set]++
 		if asked[set] > 1 {
 			return Keep, nil // adopted and left meanwhile
 		}
 		if set == setTwo { // claimed meanwhile, and still
-			if err := other.ClaimSet(t.Context(), setTwo); err != nil {
+			if err := other.ClaimSet(ctx, setTwo); err != nil {
 				t.Error(err)
 			}
 		}

@@ -178,17 +178,12 @@ func (s *Stage) bounds(d *demand, total capstan.Bytes) error {
 			Next: "enlarge it with --stage-size, or make archives smaller with --archive-size",
 		}
 	case size > total-s.reserve:
-		return s.tooSmall(d.what, size, total)
+		return &capstan.Error{
+			Class: capstan.ErrNoSpace, Op: "stage " + d.what + " in", Object: s.path,
+			Err:  fmt.Errorf("%s are needed at once, and the whole filesystem has %s, of which %s are kept in reserve", size, total, s.reserve),
+			Safe: "sealed archives are whole",
+			Next: "name a directory on a larger disk with --stage, or make archives smaller with --archive-size",
+		}
 	}
 	return nil
-}
-
-// tooSmall is the refusal of what the filesystem could not hold if it were empty.
-func (s *Stage) tooSmall(what string, size, total capstan.Bytes) error {
-	return &capstan.Error{
-		Class: capstan.ErrNoSpace, Op: "stage " + what + " in", Object: s.path,
-		Err:  fmt.Errorf("%s are needed at once, and the whole filesystem has %s, of which %s are kept in reserve", size, total, s.reserve),
-		Safe: "sealed archives are whole",
-		Next: "name a directory on a larger disk with --stage, or make archives smaller with --archive-size",
-	}
 }

@@ -135,6 +135,35 @@ func TestCancelledRequestLeavesTheQueue(t *testing.T) {
 	}
 }
 
+// What a file does not need any more wakes those who wait, at once.
+func TestEndedFilesWake(t *testing.T) {
+	t.Parallel()
+	ends := map[string]func(file capstan.VolumeFile) error{
+		"commit": func(file capstan.VolumeFile) error { return file.Commit(context.Background()) }, //nolint:usetesting // no test's context is at hand
+		"abort":  capstan.VolumeFile.Abort,
+	}
+	for name, end := range ends {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, Options{}, func(t *testing.T, s *Stage) {
+				file := begin(t, s, setOne, nameOne, reserve(t, s, 100))
+				write(t, file, "0123456789")
+				l := newLine(t, s)
+				l.reserve(t.Context(), "next", 90)
+				begun := time.Now()
+				if err := end(file); err != nil {
+					t.Error(err)
+				}
+				l.expect("next")
+				if took := time.Since(begun); took != 0 {
+					t.Errorf("it took %s", took)
+				}
+				l.group.Wait()
+			})
+		})
+	}
+}
+
 func TestDeadlineEndsTheWait(t *testing.T) {
 	t.Parallel()
 	bubble(t, Options{}, func(t *testing.T, s *Stage) {

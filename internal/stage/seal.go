@@ -79,7 +79,7 @@ func (f *file) hasSize(path string) error {
 // the name may not outlast a power failure, so the file is taken back.
 func (f *file) publish(ctx context.Context) error {
 	s := f.stage
-	err := s.persist(ctx, f.what(), 0, func() (bool, error) {
+	err := s.persist(ctx, f.name, 0, func() (bool, error) {
 		err := s.makeDir(s.dir(finalArea, f.set))
 		if err == nil {
 			err = s.disk.RenameNew(f.temp(), f.final())
