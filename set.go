@@ -81,7 +81,8 @@ func (c *Counts) Count(e *Entry) {
 type Set struct {
 	ID       SetID
 	Job      JobKey
-	Base     SetID // the set that this incremental one builds on; empty for a full one
+	Base     SetID  // the set that this incremental one builds on; empty for a full one
+	Claim    string // random; with it this catalog claims the set on volumes. Empty: read from a volume
 	Status   RunStatus
 	Started  time.Time
 	Finished time.Time // zero while running
@@ -90,6 +91,9 @@ type Set struct {
 	Sources  []string
 	Counts   Counts
 }
+
+// ClaimMark separates the home's id from Set.Claim in what a volume is told.
+const ClaimMark = "#"
 
 // Archive is one container file of a set.
 type Archive struct {

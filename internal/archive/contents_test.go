@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"capstan"
+	"capstan/internal/tarfile"
 )
 
 // Contents that fail, shrink, grow or vanish.
@@ -77,7 +78,6 @@ func TestRefusedEntries(t *testing.T) {
 	p := NewPacker(t.Context(), Options{Codec: capstan.CodecZstd}, sink)
 	bad := []thing{
 		file("a/../b", []byte("x"), false), file("", []byte("x"), true), file("x\x00y", text(1, 2_000_000), true),
-		file("f.capstan-part-0001", []byte("x"), true),
 		{entry: capstan.Entry{Path: "s", Kind: capstan.KindSocket}},
 	}
 	good := file("good", []byte("y"), false)
@@ -150,5 +150,74 @@ func TestContradictions(t *testing.T) {
 			t.Errorf("%s: Add gave %v, Close %v", name, err, closeErr)
 		}
 		l.check(t)
+	}
+}
+
+// Names that look like those of parts are refused beside the split file alone.
+func TestNamesOfParts(t *testing.T) {
+	t.Parallel()
+	big := text(1, 300_000)
+	long := strings.Repeat("é", 120) + "-long"
+	things := []thing{
+		file("a/f.capstan-part-0001", []byte("before"), true),
+		file("b/f", big, true), file("b/f.capstan-part-0002", []byte("x"), true), file("b/f.capstan-part-0002x", []byte("x"), true),
+		file("c/f.capstan-part-0001", []byte("elsewhere"), true),
+		{entry: capstan.Entry{Path: "c/g.capstan-part-0001", Kind: capstan.KindDir, Mode: 0o755}},
+		file("d/"+long, big, true),
+		file(tarfile.PartName("d/"+long, 1), []byte("x"), true),
+		file(tarfile.PartStem("d/"+long), big, true),
+	}
+	refused := map[int]bool{2: true, 7: true, 8: true}
+	l, sink := &ledger{}, &memorySink{t: t}
+	options := Options{Codec: capstan.CodecZstd, ArchiveSize: 100 << 10}
+	p := NewPacker(t.Context(), options, sink)
+	for i := range things {
+		if err := p.Add(t.Context(), things[i].item(l)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	l.check(t)
+	var kept []capstan.Entry
+	var good []thing
+	for i, e := range sink.entries {
+		if failed := e.Outcome == capstan.OutcomeFailed; failed != refused[i] || failed && !strings.Contains(e.Reason, "rename") {
+			t.Errorf("%q: %v, %q", e.Path, e.Outcome, e.Reason)
+		}
+		if !refused[i] {
+			kept, good = append(kept, e), append(good, things[i])
+		}
+	}
+	for _, e := range kept {
+		for i := range e.Parts {
+			part := PartEntry(&e, i).Path
+			stem, n, ok := tarfile.ParsePartName(part)
+			if base := part[strings.LastIndex(part, "/")+1:]; len(base) > 255 || !ok || n != i+1 || stem != tarfile.PartStem(e.Path) {
+				t.Errorf("%q has %d bytes, and is part %d of %q", part, len(base), n, stem)
+			}
+		}
+	}
+	sink.entries = kept
+	readBack(t, sink, options.Codec, good, 2)
+}
+
+// A file that would have more parts than a manifest takes is refused unread.
+func TestTooManyParts(t *testing.T) {
+	t.Parallel()
+	l, sink := &ledger{}, &memorySink{t: t}
+	p := NewPacker(t.Context(), Options{Codec: capstan.CodecNone, ArchiveSize: MinArchive}, sink)
+	huge := file("huge", nil, true)
+	huge.entry.Size = int64(MinArchive) * maxParts
+	if err := p.Add(t.Context(), huge.item(l)); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	l.check(t)
+	if e := sink.entries[0]; e.Outcome != capstan.OutcomeFailed || !strings.Contains(e.Reason, "archive size") || len(sink.sealed) != 0 {
+		t.Errorf("%v, %q, %d archives", e.Outcome, e.Reason, len(sink.sealed))
 	}
 }

@@ -31,13 +31,14 @@ type layout struct {
 	scratch []byte // headers
 	entries int    // how many the last frame had
 	trial   *codec.Encoder
+	stems   map[string]struct{} // of the names of parts, for every file split so far
 }
 
 // Add packs one item, whose entry must be one to store. It takes the item over
 // in every case and closes its content, now or later; Data is not used after it
-// returns. An entry that cannot be stored (a name that no tar archive can hold,
-// or that looks like that of a part) is delivered as failed, with the reason, and
-// is no error. An error ends the packer: the sink's, the cause of a context, or
+// returns. An entry that cannot be stored (a name that no tar archive can hold, or
+// that is that of a part of a file split before) is delivered as failed, with the
+// reason, and is no error. An error ends the packer: the sink's, the cause of a context, or
 // one about an item that contradicts itself.
 func (p *Packer) Add(ctx context.Context, item *capstan.Item) error {
 	err := p.cause()
@@ -92,8 +93,8 @@ func (p *Packer) add(ctx context.Context, item *capstan.Item, e *capstan.Entry) 
 		c = &content{source: item.Content, size: stored}
 		p.hold(c)
 	}
-	if _, _, part := tarfile.ParsePartName(e.Path); part {
-		return p.refuse(ctx, c, e, "its name is that of a part of a file larger than an archive")
+	if stem, _, part := tarfile.ParsePartName(e.Path); part && l.isSplit(stem) {
+		return p.refuse(ctx, c, e, "its name is that of a part of a file beside it that is larger than an archive; rename it")
 	}
 	var err error
 	if l.scratch, err = tarfile.AppendHeader(l.scratch[:0], e, e.Path, stored); err != nil {
@@ -106,6 +107,9 @@ func (p *Packer) add(ctx context.Context, item *capstan.Item, e *capstan.Entry) 
 	total := int64(len(header)) + stored + tarfile.Padding(stored)
 	most := p.plan.archive - tarfile.EndSize
 	if total > most && c != nil && int64(len(header)) < most/2 {
+		if why := p.splitting(e, int64(len(header))); why != "" {
+			return p.refuse(ctx, c, e, why)
+		}
 		return p.split(ctx, c, e)
 	}
 	if l.open && l.pos+total > most {

@@ -2,10 +2,42 @@ package archive
 
 import (
 	"context"
+	"fmt"
 
 	"capstan"
 	"capstan/internal/tarfile"
 )
+
+// maxParts bounds the parts of a file, so that its line in a manifest stays
+// within what readers take.
+const maxParts = 1 << 15
+
+// isSplit reports whether a file whose parts' names begin with stem was split.
+func (l *layout) isSplit(stem string) bool {
+	_, ok := l.stems[stem]
+	return ok
+}
+
+// splitting notes that e, with a header of that length, is split, or tells why it
+// cannot be.
+func (p *Packer) splitting(e *capstan.Entry, header int64) string {
+	// All but the first and the last part fill an archive; the maps of a sparse file
+	// take room besides.
+	content := e.StoredSize() + int64(len(e.Data))*(tarfile.MapBound+tarfile.Block)
+	room := p.plan.archive - tarfile.EndSize - header
+	if content/max(1, room) >= maxParts-2 {
+		return fmt.Sprintf("it is larger than %d archives; use a larger archive size", maxParts)
+	}
+	stem := tarfile.PartStem(e.Path)
+	if p.layout.isSplit(stem) {
+		return "its parts would have the names of those of another file; rename it"
+	}
+	if p.layout.stems == nil {
+		p.layout.stems = map[string]struct{}{}
+	}
+	p.layout.stems[stem] = struct{}{}
+	return ""
+}
 
 // split packs a file that is larger than an archive as parts: entries of their
 // own, each in one archive, that hold the file one after another. The first

@@ -77,8 +77,10 @@ func (t *tx) beginImport(set *capstan.Set, archives []capstan.Archive, now int64
 	if _, err := t.exec(sqlEnsureJob, string(set.Job), sources, "[]", now, string(set.Job)); err != nil {
 		return err
 	}
-	if err := t.keepNumber(set.ID); err != nil {
-		return err
+	if set.ID.Number() < maxKept {
+		if err := t.keepNumber(set.ID); err != nil {
+			return err
+		}
 	}
 	no, err := t.insertSet(set, phaseImporting)
 	if err != nil {

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ const (
 func (c *Catalog) BeginSet(ctx context.Context, job capstan.JobKey, host string, codec capstan.Codec, sources []string, now time.Time) (capstan.Set, error) {
 	set := capstan.Set{
 		Job: job, Status: capstan.RunRunning, Started: now, Codec: codec, Host: host, Sources: sources,
+		Claim: rand.Text(),
 	}
 	err := c.write(ctx, "begin a set", func(t *tx) error {
 		number, err := t.nextNumber(capstan.NewSetID(now, 1).Month())
@@ -50,6 +52,10 @@ func (t *tx) nextNumber(counter string) (number int64, err error) {
 	return number, err
 }
 
+// maxKept is the number from which on those of imported sets are not kept clear: a
+// foreign one near the end of the range must not use the month up.
+const maxKept = 900_000_000
+
 // keepNumber sees to it that nextNumber never gives the number of the set again.
 func (t *tx) keepNumber(id capstan.SetID) error {
 	if _, err := t.exec(sqlMonthKnown, id.Month(), id.Number(), id.Month()); err != nil {
@@ -74,7 +80,7 @@ func (t *tx) insertSet(set *capstan.Set, phase int) (no int64, err error) {
 	}
 	n := &set.Counts
 	_, err = t.exec(sqlInsertSet, set.ID.Month(), set.ID.Number(), phase,
-		no, string(set.ID), string(set.Job), string(set.Base), string(set.Status), unix(set.Started), unix(set.Finished), string(set.Codec),
+		no, string(set.ID), string(set.Job), string(set.Base), set.Claim, string(set.Status), unix(set.Started), unix(set.Finished), string(set.Codec),
 		set.Host, sources, 0, n.Entries, n.Stored, n.Changed, n.Unchanged, n.Excluded, n.Vanished, n.Failed, n.Deleted,
 		int64(n.BytesIn), int64(n.BytesOut))
 	switch {
@@ -208,7 +214,7 @@ func scanSet(rows *sql.Rows) (r setRow, err error) {
 	var sources string
 	var started, finished, forgotten int64
 	s, n := &r.set, &r.set.Counts
-	err = rows.Scan(&r.no, &s.ID, &s.Job, &s.Base, &s.Status, &started, &finished, &s.Codec, &s.Host, &sources, &forgotten,
+	err = rows.Scan(&r.no, &s.ID, &s.Job, &s.Base, &s.Claim, &s.Status, &started, &finished, &s.Codec, &s.Host, &sources, &forgotten,
 		&n.Entries, &n.Stored, &n.Changed, &n.Unchanged, &n.Excluded, &n.Vanished, &n.Failed, &n.Deleted, &n.BytesIn, &n.BytesOut)
 	if err != nil {
 		return r, err

@@ -22,7 +22,9 @@ const (
 	sqlInsertVolume  = `INSERT INTO volumes (kind, location, created, seen, id) VALUES (?, ?, ?, ?, ?)`
 	sqlVolumes       = `SELECT ` + volumeColumns + ` FROM volumes ORDER BY created, id`
 	sqlVolume        = `SELECT ` + volumeColumns + ` FROM volumes WHERE id = ?`
-	sqlVolumesAt     = `SELECT ` + volumeColumns + ` FROM volumes WHERE location = ? ORDER BY seen DESC, id`
+	sqlVolumesAt     = `SELECT ` + volumeColumns + ` FROM volumes WHERE id = (SELECT volume FROM places WHERE location = ?)`
+	sqlUpdatePlace   = `UPDATE places SET volume = ? WHERE location = ?`
+	sqlInsertPlace   = `INSERT INTO places (volume, location) VALUES (?, ?)`
 	sqlInsertSums    = `INSERT INTO sums (no, volume, set_id, hash, at_time) SELECT coalesce(max(no), 0) + 1, ?, ?, ?, ? FROM sums`
 	sqlLastSums      = `SELECT set_id, hash FROM sums WHERE volume = ? AND set_id <> ? ORDER BY no DESC LIMIT 1`
 	sqlAllSums       = `SELECT volume, set_id, hash, at_time FROM sums ORDER BY no`
@@ -34,7 +36,7 @@ const (
 
 // Sets. What is being imported or deleted (phase <> 0) is not there for people.
 const (
-	setColumns = `no, id, job, base, status, started, finished, codec, host, sources, forgotten,
+	setColumns = `no, id, job, base, claim, status, started, finished, codec, host, sources, forgotten,
 		entries, stored, changed, unchanged, excluded, vanished, failed, deleted, bytes_in, bytes_out`
 	sqlTakeNumber   = `UPDATE counters SET last = last + 1 WHERE name = ?`
 	sqlFirstNumber  = `INSERT INTO counters (name, last) VALUES (?, 1)`
@@ -42,7 +44,7 @@ const (
 	sqlNumberTaken  = `UPDATE counters SET last = ? WHERE name = ? AND last < ?`
 	sqlMonthKnown   = `INSERT INTO counters (name, last) SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM counters WHERE name = ?)`
 	sqlStillThere   = `SELECT 1 FROM sets WHERE no = ? AND phase = 0`
-	sqlInsertSet    = `INSERT INTO sets (month, number, phase, ` + setColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	sqlInsertSet    = `INSERT INTO sets (month, number, phase, ` + setColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	sqlSet          = `SELECT ` + setColumns + ` FROM sets WHERE id = ? AND phase = 0`
 	sqlSetAnyPhase  = `SELECT no, phase, status FROM sets WHERE id = ?`
 	sqlSets         = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 ORDER BY month DESC, number DESC`

@@ -19,12 +19,16 @@ func (c *Catalog) EnsureVolume(ctx context.Context, info capstan.VolumeInfo) err
 	if err != nil {
 		return err
 	}
-	if found && last.ID == info.ID && last.Kind == info.Kind && last.Created.Equal(info.Created) {
+	if found && last.ID == info.ID && last.Location == info.Location && last.Kind == info.Kind && last.Created.Equal(info.Created) {
 		return nil
 	}
 	return c.write(ctx, "record volume", func(t *tx) error {
-		return t.updateOrInsert(sqlUpdateVolume, sqlInsertVolume,
+		err := t.updateOrInsert(sqlUpdateVolume, sqlInsertVolume,
 			info.Kind, []byte(info.Location), unix(info.Created), unix(c.now()), string(info.ID))
+		if err != nil {
+			return err
+		}
+		return t.updateOrInsert(sqlUpdatePlace, sqlInsertPlace, string(info.ID), []byte(info.Location))
 	})
 }
 
@@ -46,7 +50,8 @@ func (c *Catalog) Volume(ctx context.Context, id capstan.VolumeID) (capstan.Volu
 	return volumes[0], nil
 }
 
-// VolumeByLocation gives the volume that was last seen at a location.
+// VolumeByLocation gives the volume that was last seen at a location, also when it
+// was seen elsewhere since; its info says where it lies now.
 func (c *Catalog) VolumeByLocation(ctx context.Context, location string) (info capstan.VolumeInfo, found bool, err error) {
 	volumes, err := c.volumes(ctx, sqlVolumesAt, []byte(location))
 	if err != nil || len(volumes) == 0 {

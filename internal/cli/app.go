@@ -3,7 +3,10 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,7 +34,7 @@ func Run(ctx context.Context, args []string, streams Streams) int {
 	root.SetArgs(args)
 	root.SetOut(streams.Out)
 	root.SetErr(streams.Err)
-	err := root.ExecuteContext(ctx)
+	command, err := root.ExecuteContextC(ctx)
 	if err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		err = errors.Join(context.Cause(ctx), err)
 	}
@@ -45,23 +48,13 @@ func Run(ctx context.Context, args []string, streams Streams) int {
 	}
 	if a.printer != nil {
 		if err != nil {
-			for _, line := range messages(err) {
+			for _, line := range messages(err, command.Name()) {
 				a.printer.Error("%s", line)
 			}
 		}
 		_ = a.printer.Close() // its errors are for nobody's exit code
 	}
 	return exitCode(err)
-}
-
-// message is the text of an error for people: the most telling part alone where
-// an interruption made everything else fail.
-func message(err error) string {
-	var told *capstan.Error
-	if errors.Is(err, capstan.ErrInterrupted) && errors.As(err, &told) && errors.Is(told.Class, capstan.ErrInterrupted) {
-		return told.Error()
-	}
-	return err.Error()
 }
 
 // globals are the flags of every command.
@@ -79,6 +72,7 @@ type app struct {
 	printer *output.Printer
 	out     *output.Results // of the command that runs
 	summary func() error    // printed when the command's work is done and its locks are free
+	kept    bool            // the summary is in the catalog too: that nobody takes it is no failure
 
 	settings  *config.Settings // nil until configure
 	jobMemory capstan.Bytes    // of the configured job that runs; 0: it says nothing
@@ -95,7 +89,8 @@ func (a *app) with(ctx context.Context, do func(context.Context, *daemon.Daemon)
 		return err
 	}
 	d, err := daemon.Open(ctx, daemon.Options{
-		Home: settings.Home.Dir, Catalog: settings.Catalog, Memory: settings.Memory(a.jobMemory), Say: a.printer.Info,
+		Home: settings.Home.Dir, Catalog: settings.Catalog, Memory: settings.Memory(a.jobMemory),
+		Say: a.printer.Info, Warn: a.printer.Warn,
 	})
 	if err != nil {
 		return err
@@ -106,7 +101,11 @@ func (a *app) with(ctx context.Context, do func(context.Context, *daemon.Daemon)
 	}
 	if a.summary != nil {
 		// What was interrupted still has an outcome to tell.
-		if printErr := a.summary(); printErr != nil && err == nil {
+		switch printErr := a.summary(); {
+		case printErr == nil:
+		case !a.kept:
+			err = errors.Join(err, printErr)
+		case err == nil:
 			a.printer.Warn("the summary could not be printed (it is kept in the catalog): %v", printErr)
 		}
 	}
@@ -139,13 +138,19 @@ func (a *app) live(ctx context.Context, d *daemon.Daemon, work func(context.Cont
 				return
 			}
 			a.printer.Event(event)
-			a.printer.Detail("%s %s %s%s %.3fs", event.Stage, event.Type, event.Archive, event.Object, event.Seconds)
+			a.printer.Detail("%s", eventText(event))
 		}
 	}()
 	err := work(ctx)
 	events.Close()
 	<-told
 	return err
+}
+
+// eventText is an event for people.
+func eventText(e progress.Event) string {
+	words := []string{e.Stage, string(e.Type), e.Archive, e.Object, fmt.Sprintf("%.3fs", e.Seconds)}
+	return strings.Join(slices.DeleteFunc(words, func(word string) bool { return word == "" }), " ")
 }
 
 // view maps the progress of a run to what is painted.

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -95,6 +97,9 @@ func (a *app) backup(ctx context.Context, args []string, flags backupFlags) erro
 	if err != nil || size < capstan.MiB {
 		return usage("--archive-size %s: give at least 1MiB, such as 4GiB", flags.archiveSize)
 	}
+	if flags.timeout < 0 {
+		return usage("--timeout %s: give a time above 0, such as 2h", flags.timeout)
+	}
 	mode, err := flags.mode()
 	if err != nil {
 		return err
@@ -117,15 +122,20 @@ func (a *app) backup(ctx context.Context, args []string, flags backupFlags) erro
 			Name: flags.job, Pre: flags.hooks.pre, Post: flags.hooks.post, AdHoc: daemon.AdHocJob,
 			Backup: pipeline.Backup{Codec: compression, Level: level, ArchiveSize: size, Mode: mode},
 			Open: func(ctx context.Context) ([]capstan.Source, capstan.Volume, error) {
-				volume, err := d.Volume(ctx, flags.to[0])
+				// The sources come first: a wrong one must not leave a new volume behind.
+				location, err := daemon.VolumePath(flags.to[0])
 				if err != nil {
 					return nil, nil, err
 				}
-				sources, err := d.Sources(args, volume, daemon.SourceOptions{
+				sources, err := d.Sources(args, location, daemon.SourceOptions{
 					Excludes: excludes, OneFileSystem: flags.oneFileSystem, IgnoreCacheDirs: flags.cacheDirs,
 				})
 				if err != nil {
-					return nil, nil, errors.Join(err, volume.Close())
+					return nil, nil, err
+				}
+				volume, err := d.Volume(ctx, flags.to[0])
+				if err != nil {
+					return nil, nil, err
 				}
 				return sources, volume, nil
 			},
@@ -145,23 +155,45 @@ func (f *backupFlags) mode() (pipeline.Mode, error) {
 	return pipeline.Full, nil
 }
 
+// maxPattern bounds a line of a file of patterns, in bytes.
+const maxPattern = 64 << 10
+
 // readExcludes joins the patterns of --exclude and of the files of --exclude-from.
 func readExcludes(flags backupFlags) ([]string, error) {
-	patterns := flags.excludes
+	patterns := slices.Clone(flags.excludes)
 	for _, path := range flags.excludeFiles {
 		file, err := os.Open(path)
 		if err != nil {
 			return nil, usage("--exclude-from: %v", err)
 		}
-		lines := bufio.NewScanner(file)
-		for lines.Scan() {
-			if line := lines.Text(); strings.TrimSpace(line) != "" && !strings.HasPrefix(line, "#") {
-				patterns = append(patterns, line)
-			}
+		more, err := readPatterns(file)
+		if err := errors.Join(err, file.Close()); err != nil {
+			return nil, usage("--exclude-from %s: %w", path, err)
 		}
-		if err := errors.Join(lines.Err(), file.Close()); err != nil {
-			return nil, fmt.Errorf("--exclude-from %s: %w", path, err)
-		}
+		patterns = append(patterns, more...)
 	}
 	return patterns, nil
+}
+
+// readPatterns reads one pattern a line, without comments and blank lines, and
+// without the mark that some editors put at the begin of a file.
+func readPatterns(file io.Reader) ([]string, error) {
+	var patterns []string
+	lines := bufio.NewScanner(file)
+	lines.Buffer(nil, maxPattern+len("\r\n"))
+	n := 0
+	for lines.Scan() {
+		n++
+		line := lines.Text()
+		if n == 1 {
+			line = strings.TrimPrefix(line, "\uFEFF")
+		}
+		if strings.TrimSpace(line) != "" && !strings.HasPrefix(line, "#") {
+			patterns = append(patterns, line)
+		}
+	}
+	if errors.Is(lines.Err(), bufio.ErrTooLong) {
+		return nil, fmt.Errorf("line %d is longer than 64 KiB", n+1)
+	}
+	return patterns, lines.Err()
 }

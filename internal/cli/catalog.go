@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
@@ -47,7 +46,7 @@ func (a *app) catalogCheckCommand() *cobra.Command {
 				}
 				if len(problems) > 0 {
 					return errors.Join(err, &capstan.Error{
-						Class: capstan.ErrIncomplete, Op: "catalog", Object: d.Home.Catalog(), Err: fmt.Errorf("%d problems", len(problems)),
+						Class: capstan.ErrIncomplete, Op: "catalog", Object: d.Home.Catalog(), Err: errors.New(plural(int64(len(problems)), "problem")),
 						Safe: "the volumes tell their own content", Next: "capstan catalog rebuild VOLUME reads it from there",
 					})
 				}
@@ -87,7 +86,7 @@ already holds is left as it is.`,
 						err = errors.Join(err, a.line(string(set)))
 					}
 				}
-				a.say("%d sets read into the catalog", len(found))
+				a.say("%s read into the catalog", plural(int64(len(found)), "set"))
 				return err
 			})
 		},

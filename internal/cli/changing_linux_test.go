@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"capstan/internal/capstantest"
 )
@@ -22,7 +23,15 @@ func churn(ctx context.Context, dir string, seed uint64, done *atomic.Int64) err
 	place := func() string {
 		return filepath.Join(dir, fmt.Sprintf("d%d", random.IntN(12)), fmt.Sprintf("e%d", random.IntN(4)), fmt.Sprintf("f%d", random.IntN(12)))
 	}
-	for ctx.Err() == nil {
+	bytes := noise(seed, 700<<10)
+	pace := time.NewTicker(500 * time.Microsecond) // leaves some of the machine to the backup
+	defer pace.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-pace.C:
+		}
 		path := place()
 		var err error
 		switch random.IntN(9) {
@@ -32,12 +41,12 @@ func churn(ctx context.Context, dir string, seed uint64, done *atomic.Int64) err
 				size = 1 + random.IntN(600<<10)
 			}
 			if err = os.MkdirAll(filepath.Dir(path), 0o755); err == nil {
-				err = os.WriteFile(path, noise(seed, size), 0o644)
+				err = os.WriteFile(path, bytes[:size], 0o644)
 			}
 		case 3: // grows
 			var file *os.File
 			if file, err = os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0); err == nil {
-				_, err = file.Write(noise(seed+1, 1+random.IntN(100<<10)))
+				_, err = file.Write(bytes[:1+random.IntN(100<<10)])
 				err = errors.Join(err, file.Close())
 			}
 		case 4: // shrinks
@@ -59,7 +68,6 @@ func churn(ctx context.Context, dir string, seed uint64, done *atomic.Int64) err
 			done.Add(1)
 		}
 	}
-	return nil
 }
 
 // TestChangingSource backs up a tree in which others work: every run ends as

@@ -53,8 +53,8 @@ func TestFullHome(t *testing.T) {
 	f := newField(t)
 	mountTmpfs(t, f.dir, "size=256m") // for thousands of files; nothing here is about the source's disk
 	home := filepath.Join(f.dir, "home")
-	mountTmpfs(t, home, "size=900k")
-	plant(t, f.data, 2, 8000, 50) // rows enough that the catalog, not an archive, is what fills
+	mountTmpfs(t, home, "size=600k")
+	plant(t, f.data, 2, 4000, 50) // rows enough that the catalog, not an archive, is what fills
 	plant(t, filepath.Join(f.data, "zz"), 3, 100, 40<<10)
 	backup := []string{"backup", f.data, "--to", f.vol, "--archive-size", "1MiB"}
 	f.exits(1, backup, filepath.Join(home, "catalog"), "make room")

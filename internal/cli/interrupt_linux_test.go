@@ -137,7 +137,7 @@ func (r *interruption) round() (set string) {
 		}
 	}
 	before := map[string]onDisk{}
-	if resumable != "" {
+	if resumable != "" && !r.changes { // what holds entries that are gone is packed again
 		for _, a := range r.show(resumable).Archives {
 			before[a.Name] = archives(r.t, r.vol, resumable)[a.Name]
 		}

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -32,15 +31,6 @@ func (a *app) configure() (config.Settings, error) {
 		a.settings, f.logFile = &settings, settings.LogFile
 	}
 	return *a.settings, nil
-}
-
-// messages are the texts of an error for people, one a line: each problem of a
-// configuration has its own.
-func messages(err error) []string {
-	if problems, ok := errors.AsType[config.Problems](err); ok {
-		return problems.Lines()
-	}
-	return []string{message(err)}
 }
 
 // resolveJob gives the sources of a backup, and completes its flags: by the job
@@ -155,6 +145,7 @@ func (a *app) runPlan(ctx context.Context, d *daemon.Daemon, plan job.Plan) erro
 	case summary.Set != "":
 		a.backupSummary(ctx, summary)
 	case summary.Run != 0:
+		a.kept = true
 		a.finish(ctx, fmt.Sprintf("run %d is %s: nothing was backed up\n", summary.Run, summary.Status), summary)
 	}
 	return err

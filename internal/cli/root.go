@@ -46,9 +46,25 @@ volume; 11 locked by another run; 12 wrong key; 130 interrupted.`,
 	root.AddCommand(
 		a.backupCommand(), a.restoreCommand(), a.verifyCommand(), a.setsCommand(), a.showCommand(), a.lsCommand(),
 		a.findCommand(), a.catCommand(), a.diffCommand(), a.catalogCommand(), a.doctorCommand(), a.versionCommand(),
-		a.jobsCommand(), a.initCommand(), environmentTopic(),
+		a.jobsCommand(), a.runsCommand(), a.initCommand(), environmentTopic(),
 	)
+	completionOf(root)
 	return root
+}
+
+// completionOf adds cobra's command for shells' completion, with our exit codes.
+func completionOf(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() != "completion" {
+			continue
+		}
+		cmd.Args = usageArgs(cobra.NoArgs)
+		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		for _, shell := range cmd.Commands() {
+			shell.Args = usageArgs(cobra.NoArgs)
+		}
+	}
 }
 
 func usage(format string, args ...any) error {

@@ -40,6 +40,9 @@ func (a *app) setsCommand() *cobra.Command {
 }
 
 func (a *app) sets(ctx context.Context, d *daemon.Daemon) error {
+	if err := a.knownJob(ctx, d); err != nil {
+		return err
+	}
 	sets, err := d.Catalog.Sets(ctx, a.setFilter())
 	if err != nil {
 		return err
@@ -69,7 +72,11 @@ func (a *app) sets(ctx context.Context, d *daemon.Daemon) error {
 	if a.flags.json {
 		return nil
 	}
-	if len(rows) == 0 {
+	switch {
+	case len(rows) > 0:
+	case a.flags.job != "":
+		a.say("no sets of job %s yet", a.flags.job)
+	default:
 		a.say("no sets yet; make one: capstan backup DIR --to VOLUME")
 	}
 	return a.table([]string{"SET", "STATUS", "STARTED", "ENTRIES", "SIZE", "STORED", "JOB"}, rows)

@@ -9,6 +9,9 @@ import (
 	"capstan"
 )
 
+// bySignal is what the error of Signals says; see advise.
+const bySignal = "interrupted by a signal"
+
 // Signals gives a context that the first interrupt or termination signal
 // cancels with capstan.ErrInterrupted as its cause. The second signal ends the
 // process with exit code 130. stop undoes it.
@@ -24,8 +27,7 @@ func Signals(parent context.Context) (ctx context.Context, stop func()) {
 			return
 		}
 		cancel(&capstan.Error{
-			Class: capstan.ErrInterrupted, Op: "interrupted by a signal",
-			Safe: "what is sealed is kept", Next: "the next call of the same backup resumes",
+			Class: capstan.ErrInterrupted, Op: bySignal, // what to do next depends on the command
 		})
 		select {
 		case <-signals:

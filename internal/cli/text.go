@@ -21,7 +21,7 @@ func (a *app) table(head []string, rows [][]string) error {
 	var text strings.Builder
 	columns := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	for _, row := range append([][]string{head}, rows...) {
-		_, _ = fmt.Fprintln(columns, strings.Join(row, "\t")) // a Builder never fails
+		_, _ = fmt.Fprintln(columns, strings.Join(cleaned(row), "\t")) // a Builder never fails
 	}
 	_ = columns.Flush()
 	for line := range strings.Lines(text.String()) {
@@ -32,14 +32,35 @@ func (a *app) table(head []string, rows [][]string) error {
 	return nil
 }
 
+// cleaned are the cells of a row, harmless for columns: a name may hold line ends and tabs.
+func cleaned(row []string) []string {
+	clean := make([]string, len(row))
+	for i, cell := range row {
+		clean[i] = output.Clean(cell)
+	}
+	return clean
+}
+
+// plural is a number with its noun: "1 set", "2 sets".
+func plural(n int64, noun string) string {
+	switch stem, ends := strings.CutSuffix(noun, "y"); {
+	case n == 1:
+	case ends:
+		noun = stem + "ies"
+	default:
+		noun += "s"
+	}
+	return output.Count(n) + " " + noun
+}
+
 func seconds(s float64) string { return output.Duration(time.Duration(s * float64(time.Second))) }
 
 // backupSummary prints what became of a backup.
 func (a *app) backupSummary(ctx context.Context, s pipeline.Summary) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "set %s is %s: %s entries, %s in, %s out (%s) in %s archives, %s\n",
-		s.Set, s.Status, output.Count(s.Entries), s.BytesIn, s.BytesOut, ratio(s.BytesIn, s.BytesOut),
-		output.Count(int64(s.Archives)), seconds(s.Seconds))
+	fmt.Fprintf(&b, "set %s is %s: %s, %s in, %s out%s in %s, %s\n",
+		s.Set, s.Status, plural(s.Entries, "entry"), s.BytesIn, s.BytesOut, ratio(s.BytesIn, s.BytesOut),
+		plural(int64(s.Archives), "archive"), seconds(s.Seconds))
 	for _, part := range []struct {
 		n    int64
 		what string
@@ -54,6 +75,7 @@ func (a *app) backupSummary(ctx context.Context, s pipeline.Summary) {
 		}
 	}
 	bottleneck(&b, s.Bound)
+	a.kept = true
 	a.finish(ctx, b.String(), s)
 }
 
@@ -63,17 +85,22 @@ func bottleneck(b *strings.Builder, bound string) {
 	}
 }
 
+// ratio is what of the content was stored; of a little it would only say how large
+// the frame around it is.
 func ratio(in, out capstan.Bytes) string {
-	if in == 0 {
-		return "nothing to store"
+	switch {
+	case in == 0:
+		return " (nothing to store)"
+	case in <= capstan.MiB:
+		return ""
 	}
-	return fmt.Sprintf("%.0f %%", float64(out)/float64(in)*100)
+	return fmt.Sprintf(" (%.0f %%)", float64(out)/float64(in)*100)
 }
 
 func (a *app) restoreSummary(ctx context.Context, s pipeline.RestoreSummary) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "restore of set %s into %s is %s: %s entries, %s in %s\n",
-		s.Set, s.Target, s.Status, output.Count(s.Entries), s.Bytes, seconds(s.Seconds))
+	fmt.Fprintf(&b, "restore of set %s into %s is %s: %s, %s in %s\n",
+		s.Set, s.Target, s.Status, plural(s.Entries, "entry"), s.Bytes, seconds(s.Seconds))
 	if s.Failed > 0 {
 		fmt.Fprintf(&b, "  %s could not be restored\n", output.Count(s.Failed))
 	}
@@ -86,14 +113,18 @@ func (a *app) restoreSummary(ctx context.Context, s pipeline.RestoreSummary) {
 
 func (a *app) verifySummary(ctx context.Context, s pipeline.VerifySummary) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s copies of %s sets looked at, %s read back (%s entries, %s) in %s: ",
-		output.Count(int64(s.Copies)), output.Count(int64(s.Sets)), output.Count(int64(s.Read)),
-		output.Count(s.Entries), s.Bytes, seconds(s.Seconds))
+	fmt.Fprintf(&b, "%s of %s looked at, ", plural(int64(s.Copies), "copy"), plural(int64(s.Sets), "set"))
+	if s.Read == 0 && s.Bytes == 0 {
+		b.WriteString("presence and sizes only")
+	} else {
+		fmt.Fprintf(&b, "%s read back (%s, %s)", output.Count(int64(s.Read)), plural(s.Entries, "entry"), s.Bytes)
+	}
+	fmt.Fprintf(&b, " in %s: ", seconds(s.Seconds))
 	switch {
 	case s.Status == capstan.RunComplete:
 		b.WriteString("all is well\n")
 	case s.Failed > 0:
-		fmt.Fprintf(&b, "%s problems\n", output.Count(s.Failed))
+		fmt.Fprintf(&b, "%s\n", plural(s.Failed, "problem"))
 	default:
 		b.WriteString("not finished\n")
 	}
@@ -111,7 +142,7 @@ func (a *app) planResult(p pipeline.RestorePlan) error {
 	if err := a.table([]string{"ARCHIVE", "VOLUME", "ENTRIES", "CONTENT"}, rows); err != nil {
 		return err
 	}
-	return a.line(fmt.Sprintf("%s entries, %s, into %s", output.Count(p.Entries), p.Bytes, p.Target))
+	return a.line(fmt.Sprintf("%s, %s, into %s", plural(p.Entries, "entry"), p.Bytes, p.Target))
 }
 
 // showText prints a set for people.
@@ -119,7 +150,7 @@ func (a *app) showText(d setDetail) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "set       %s\nstatus    %s\njob       %s\nhost      %s\n", d.Set, d.Status, d.Job, d.Host)
 	for _, source := range d.Sources {
-		fmt.Fprintf(&b, "source    %s\n", source)
+		fmt.Fprintf(&b, "source    %s\n", output.Clean(source))
 	}
 	fmt.Fprintf(&b, "started   %s\n", d.Started.Local().Format(timeLayout))
 	if !d.Finished.IsZero() {
@@ -133,14 +164,14 @@ func (a *app) showText(d setDetail) error {
 		fmt.Fprintf(&b, "run       %d %s %s, %s\n", run.Run, run.Kind, run.Status, run.Started.Local().Format(timeLayout))
 	}
 	for _, archive := range d.Archives {
-		fmt.Fprintf(&b, "archive   %s  %s, %s entries\n", archive.Name, capstan.Bytes(archive.Size), output.Count(archive.Entries))
+		fmt.Fprintf(&b, "archive   %s  %s, %s\n", archive.Name, capstan.Bytes(archive.Size), plural(archive.Entries, "entry"))
 		for _, c := range archive.Copies {
-			fmt.Fprintf(&b, "          %s on %s", c.State, c.Location)
+			fmt.Fprintf(&b, "          %s on %s", c.State, output.Clean(c.Location))
 			if !c.Verified.IsZero() {
 				fmt.Fprintf(&b, ", read back %s", c.Verified.Local().Format(timeLayout))
 			}
 			if c.Problem != "" {
-				fmt.Fprintf(&b, ": %s", c.Problem)
+				fmt.Fprintf(&b, ": %s", output.Clean(c.Problem))
 			}
 			b.WriteByte('\n')
 		}
@@ -151,7 +182,7 @@ func (a *app) showText(d setDetail) error {
 		}
 	}
 	for _, named := range d.Named {
-		if err := a.line(fmt.Sprintf("%-9s %s: %s", named.Outcome, named.Path, named.Reason)); err != nil {
+		if err := a.line(output.Clean(fmt.Sprintf("%-9s %s: %s", named.Outcome, named.Path, named.Reason))); err != nil {
 			return err
 		}
 	}

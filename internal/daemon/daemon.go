@@ -30,6 +30,7 @@ type Options struct {
 	Catalog string        // --catalog: path of a SQLite catalog; empty: in the home
 	Memory  capstan.Bytes // --memory; 0: the default
 	Say     func(format string, args ...any)
+	Warn    func(format string, args ...any) // nil: Say
 }
 
 // Daemon owns what it opened.
@@ -39,6 +40,7 @@ type Daemon struct {
 	Engine  *pipeline.Engine
 	Tracker *progress.Tracker
 	say     func(format string, args ...any)
+	warn    func(format string, args ...any)
 }
 
 // Open creates the home if need be, opens and migrates the catalog, and loads
@@ -51,12 +53,19 @@ func Open(ctx context.Context, options Options) (*Daemon, error) {
 	if err := home.Create(); err != nil {
 		return nil, err
 	}
+	if options.Say == nil {
+		options.Say = func(string, ...any) {}
+	}
+	if options.Warn == nil {
+		options.Warn = options.Say
+	}
 	tracker := progress.New(time.Now)
+	waits := &waits{tracker: tracker, say: options.Say, after: sayAfter}
 	path := home.Catalog()
 	if options.Catalog != "" {
 		path = options.Catalog
 	}
-	records, err := catalog.Open(ctx, path, catalog.Options{})
+	records, err := catalog.Open(ctx, path, catalog.Options{Wait: waits.begin})
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +80,7 @@ func Open(ctx context.Context, options Options) (*Daemon, error) {
 	if err != nil {
 		host = "unknown"
 	}
-	d := &Daemon{Home: home, Catalog: records, Tracker: tracker, say: options.Say}
+	d := &Daemon{Home: home, Catalog: records, Tracker: tracker, say: options.Say, warn: options.Warn}
 	d.Engine = &pipeline.Engine{
 		Catalog: records, Tracker: tracker, Key: key, Host: host, Now: time.Now,
 		Open: d.reopen, Say: options.Say, Memory: options.Memory,
@@ -82,13 +91,19 @@ func Open(ctx context.Context, options Options) (*Daemon, error) {
 // Close closes the catalog.
 func (d *Daemon) Close() error { return d.Catalog.Close() }
 
+// VolumePath is the location of the volume that the user named, whether or not it
+// is there already.
+func VolumePath(spec string) (string, error) {
+	if err := onlyFiles("volume", spec); err != nil {
+		return "", err
+	}
+	return absolute(spec)
+}
+
 // Volume opens the volume that the user named, for writing: a directory, which
 // is made if the catalog does not know it and it is not there.
 func (d *Daemon) Volume(ctx context.Context, spec string) (capstan.Volume, error) {
-	if err := onlyFiles("volume", spec); err != nil {
-		return nil, err
-	}
-	path, err := absolute(spec)
+	path, err := VolumePath(spec)
 	if err != nil {
 		return nil, err
 	}
@@ -105,10 +120,7 @@ func (d *Daemon) Volume(ctx context.Context, spec string) (capstan.Volume, error
 
 // Existing opens a volume only to read what it holds; it creates nothing.
 func (d *Daemon) Existing(spec string) (capstan.Volume, error) {
-	if err := onlyFiles("volume", spec); err != nil {
-		return nil, err
-	}
-	path, err := absolute(spec)
+	path, err := VolumePath(spec)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -22,23 +23,25 @@ type SourceOptions struct {
 }
 
 // Sources makes the sources that the user named. Two of the same base name are
-// numbered ("data", "data-2"). The volume and the home are left out where they lie
-// within a source: a backup that reads what it writes has no end.
-func (d *Daemon) Sources(specs []string, volume capstan.Volume, options SourceOptions) ([]capstan.Source, error) {
+// numbered ("data", "data-2"). The volume at the given VolumePath, which need not be
+// there yet, and the home are left out where they lie within a source: a backup
+// that reads what it writes has no end.
+func (d *Daemon) Sources(specs []string, volume string, options SourceOptions) ([]capstan.Source, error) {
 	used := map[string]bool{}
 	var sources []capstan.Source
 	for _, spec := range specs {
 		if err := onlyFiles("source", spec); err != nil {
 			return nil, err
 		}
-		if path, err := absolute(spec); err == nil && path == volume.Info().Location {
+		if path, err := absolute(spec); err == nil && path == volume {
 			return nil, &capstan.Error{
 				Class: capstan.ErrRefused, Op: "backup", Object: spec, Err: errors.New("it is the volume itself"),
 				Next: "name a directory within it, or another volume",
 			}
 		}
+		d.warnOfPaths(spec, options.Excludes)
 		own := options
-		for _, dir := range []string{volume.Info().Location, d.Home.Dir} {
+		for _, dir := range []string{volume, d.Home.Dir} {
 			if pattern, inside := d.within(spec, dir); inside {
 				d.say("%s lies within the source %s and is left out", dir, spec)
 				own.Excludes = append(slices.Clone(own.Excludes), pattern)
@@ -82,6 +85,33 @@ func (d *Daemon) within(path, dir string) (pattern string, inside bool) {
 	return "/" + escape.Replace(filepath.ToSlash(rel)), true
 }
 
+// warnOfPaths tells of patterns that are paths of this machine: patterns are
+// rooted at the source, so that these leave nothing out.
+func (d *Daemon) warnOfPaths(spec string, patterns []string) {
+	abs, err := filepath.Abs(spec)
+	if err != nil {
+		return // opening the source says it
+	}
+	roots := []string{abs}
+	if real, err := absolute(spec); err == nil && real != abs {
+		roots = append(roots, real)
+	}
+	for _, pattern := range patterns {
+		for _, root := range roots {
+			root = strings.TrimSuffix(filepath.ToSlash(root), "/")
+			rest, inside := strings.CutPrefix(strings.TrimPrefix(pattern, "!"), root+"/")
+			if !inside || root == "" || strings.Trim(rest, "/ ") == "" {
+				continue
+			}
+			if _, err := os.Lstat(root + strings.TrimPrefix(pattern, "!")); err == nil {
+				continue // it does name something in the source
+			}
+			d.warn("pattern %s looks like a path of this machine; patterns are rooted at the source: did you mean /%s?", pattern, rest)
+			break
+		}
+	}
+}
+
 func newFiles(path, name string, options SourceOptions) (*files.Source, error) {
 	return files.New(path, files.Options{
 		Name: name, Excludes: options.Excludes, OneFileSystem: options.OneFileSystem,
@@ -113,14 +143,21 @@ func redact(spec string) string {
 	return "(malformed URL)"
 }
 
-// absolute is the canonical form of a directory that the user named.
+// absolute is the canonical form of a directory that the user named. What is not
+// there yet has the form that it will have when it is made.
 func absolute(path string) (string, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", path, err)
 	}
-	if real, err := filepath.EvalSymlinks(abs); err == nil {
-		return real, nil
+	for dir, rest := abs, ""; ; {
+		if real, err := filepath.EvalSymlinks(dir); err == nil {
+			return filepath.Join(real, rest), nil
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return abs, nil
+		}
+		dir, rest = parent, filepath.Join(filepath.Base(dir), rest)
 	}
-	return abs, nil
 }

@@ -24,6 +24,9 @@ type exactText struct {
 	bytes []byte
 }
 
+// maxExact is above the number of texts that an entry can have.
+const maxExact = 16
+
 // entry reads one line. What it gives shares no memory with the line.
 func (d *decoder) entry(line []byte) (capstan.Entry, error) {
 	var e capstan.Entry
@@ -61,7 +64,13 @@ func (d *decoder) field(s *scanner, key []byte, e *capstan.Entry, exact *[]exact
 	if s.null() {
 		return s.err
 	}
-	also := func(field *string) { *exact = append(*exact, exactText{field, s.base64()}) }
+	also := func(field *string) {
+		if len(*exact) == maxExact {
+			s.fail("a field that repeats")
+			return
+		}
+		*exact = append(*exact, exactText{field, s.base64()})
+	}
 	switch string(key) {
 	case "path":
 		e.Path = s.text()
@@ -162,6 +171,7 @@ func (s *scanner) location(key []byte, l *capstan.Location) bool {
 func (s *scanner) xattrs() (xattrs []capstan.Xattr) {
 	s.expect('[')
 	for i := 0; s.next(']', i); i++ {
+		s.limit(i, maxXattrs)
 		var x capstan.Xattr
 		var name []byte
 		s.expect('{')
@@ -189,6 +199,7 @@ func (s *scanner) xattrs() (xattrs []capstan.Xattr) {
 func (s *scanner) extents() (extents []capstan.Extent) {
 	s.expect('[')
 	for i := 0; s.next(']', i); i++ {
+		s.limit(i, maxExtents)
 		var x capstan.Extent
 		s.expect('[')
 		x.Offset = s.size()
@@ -203,6 +214,7 @@ func (s *scanner) extents() (extents []capstan.Extent) {
 func (s *scanner) parts() (parts []capstan.Part) {
 	s.expect('[')
 	for i := 0; s.next(']', i); i++ {
+		s.limit(i, maxParts)
 		var p capstan.Part
 		s.expect('{')
 		for i := 0; s.next('}', i); i++ {

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"capstan"
+	"capstan/internal/tarfile"
 )
 
 // Guide writes RESTORE.txt: plain words, and the stock commands that restore
@@ -26,24 +27,37 @@ type Guide struct {
 
 	split map[string]*splitFile
 	order []*splitFile
+	long  int // paths that tar cannot make
 }
+
+// pathMax is where Linux refuses a path that is given to one system call
+// (path_resolution(7)), as tar does.
+const pathMax = 4096
 
 // splitFile is a file that is stored in parts.
 type splitFile struct {
-	path  string
-	parts int
-	links []string // its other names, which can be made only when it is whole
+	path   string
+	sparse bool
+	size   int64
+	starts []int64  // of the parts within the file
+	links  []string // its other names, which can be made only when it is whole
 }
 
 // See takes note of an entry that needs words of its own. It is called with
 // every entry, in order; it keeps memory for split files alone.
 func (g *Guide) See(e *capstan.Entry) {
+	if e.Outcome.Held() && (len(e.Path) >= pathMax || len(e.Parts) > 0 && len(tarfile.PartName(e.Path, len(e.Parts))) >= pathMax) {
+		g.long++
+	}
 	switch {
 	case e.Outcome == capstan.OutcomeDeleted:
 		g.Deleted = true
 	case !e.Outcome.Held():
 	case len(e.Parts) > 0 && e.Kind == capstan.KindFile:
-		file := &splitFile{path: e.Path, parts: len(e.Parts)}
+		file := &splitFile{path: e.Path, sparse: e.Sparse, size: e.Size}
+		for _, part := range e.Parts {
+			file.starts = append(file.starts, part.Start)
+		}
 		if g.split == nil {
 			g.split = map[string]*splitFile{}
 		}
@@ -81,19 +95,39 @@ type guideView struct {
 	Chain    []capstan.SetID
 	Deleted  bool
 	Split    []splitView
+	Later    []string // shell words that set l, for the links that tar shall leave out
+	Unsaid   bool     // there are links to split files that tar stumbles on
+	Long     int
 	TarFlag  string // for the codec; empty when archives differ
 	Cat      string // command that unpacks all archives in turn; empty when they differ
 }
 
 type splitView struct {
-	File        string // shell words that set f
+	File, Stem  string // shell words that set f, and p to the stem of the parts' names
+	InDir       bool   // not at the top
+	Sparse      bool
+	Size        int64
 	First, Last string // endings of the part names
-	Rest        []string
-	Links       []string // shell words that set l
+	Rest        []partView
+	Links       []linkView
 }
 
+type partView struct {
+	Ending string
+	Start  int64
+}
+
+type linkView struct {
+	Set   string // shell words that set l
+	InDir bool
+}
+
+// maxLater bounds the words that tell tar what to leave out: all of them are its
+// arguments, for which POSIX systems have some hundred kilobytes at least.
+const maxLater = 64 << 10
+
 func (g *Guide) view() guideView {
-	v := guideView{Set: g.Set, Archives: g.Archives, Chain: g.Chain, Deleted: g.Deleted}
+	v := guideView{Set: g.Set, Archives: g.Archives, Chain: g.Chain, Deleted: g.Deleted, Long: g.long}
 	v.Written = g.Set.Started.UTC().Format(time.RFC3339)
 	for _, source := range g.Set.Sources {
 		v.Sources = append(v.Sources, printable(source))
@@ -110,21 +144,36 @@ func (g *Guide) view() guideView {
 			v.Cat = "cat"
 		}
 	}
+	later := 0
 	for _, file := range g.order {
-		s := splitView{File: setVariable("f", file.path), First: partEnding(1), Last: partEnding(file.parts)}
-		for i := 2; i <= file.parts; i++ {
-			s.Rest = append(s.Rest, partEnding(i))
-		}
+		v.Split = append(v.Split, file.view())
 		for _, link := range file.links {
-			s.Links = append(s.Links, setVariable("l", link))
+			if later += len(link) + len(" --exclude="); later > maxLater {
+				v.Unsaid = true
+				break
+			}
+			v.Later = append(v.Later, setVariable("l", link))
 		}
-		v.Split = append(v.Split, s)
 	}
 	return v
 }
 
-// partEnding is what the name of a part has behind that of the file.
-func partEnding(i int) string { return fmt.Sprintf(".capstan-part-%04d", i) }
+func (f *splitFile) view() splitView {
+	s := splitView{
+		File: setVariable("f", f.path), Stem: "p=$f", InDir: strings.Contains(f.path, "/"), Sparse: f.sparse, Size: f.size,
+		First: tarfile.PartEnding(1), Last: tarfile.PartEnding(len(f.starts)),
+	}
+	if stem := tarfile.PartStem(f.path); stem != f.path {
+		s.Stem = setVariable("p", stem)
+	}
+	for i := 1; i < len(f.starts); i++ {
+		s.Rest = append(s.Rest, partView{tarfile.PartEnding(i + 1), f.starts[i]})
+	}
+	for _, link := range f.links {
+		s.Links = append(s.Links, linkView{setVariable("l", link), strings.Contains(link, "/")})
+	}
+	return s
+}
 
 // plainName lets through names that a shell takes as they are.
 func plainName(name string) bool {

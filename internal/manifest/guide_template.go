@@ -56,10 +56,28 @@ back. Stop when one of them reports a problem that you do not understand.
 {{- range $i, $a := .Archives}}
       {{$a.Name}}{{if ne (next $i) (len $.Archives)}} \{{end}}
 {{- end}}
-    for archive do
-      tar --xattrs --xattrs-include='*' --acls{{.TarFlag}} -xpf "$set_dir/$archive" -C "$target" ||
-        echo "problem with $archive" >&2
-    done
+{{- if .Cat}}
+    (cd "$set_dir" && {{.Cat}} -- "$@" ||
+      echo "problem with an archive" >&2) | (
+{{- else}}
+    (cd "$set_dir" && for archive do
+      case $archive in
+      *.zst) zstd -dcq -- "$archive" ;;
+      *.gz) gzip -dc -- "$archive" ;;
+      *) cat -- "$archive" ;;
+      esac || echo "problem with $archive" >&2
+    done) | (
+{{- end}}
+{{- if .Later}}
+      set -- --no-wildcards --anchored &&
+{{- range .Later}}
+      {{.}} && set -- "$@" --exclude="${l#./}" &&
+{{- end}}
+{{- else}}
+      set -- &&
+{{- end}}
+      tar "$@" --xattrs --xattrs-include='*' --acls -i -xpf - -C "$target" ||
+        echo "problem: tar could not restore all of it" >&2)
 {{- else}}
 
 5. There is nothing to extract: no content changed.
@@ -67,41 +85,85 @@ back. Stop when one of them reports a problem that you do not understand.
 {{- if .Split}}
 
 6. Join the files that are larger than an archive. They were extracted as parts
-   named FILE.capstan-part-NNNN; the first part becomes the file.
+   named FILE.capstan-part-NNNN; the first part becomes the file.{{if .Later}} Hard links to
+   such a file were left out above, and are made here.{{end}}{{if .Unsaid}} What tar said
+   above of hard links to them that it cannot make is settled here.{{end}}
+
+    unlock() {
+      dir=${1%/*} && mode=$(stat -c %a "$dir") && time=$(stat -c %.9Y "$dir") &&
+        { [ -w "$dir" ] || chmod u+wx "$dir"; }
+    }
+    lock() {
+      { chmod "$mode" "$dir" && touch -m -d "@$time" "$dir"; } ||
+        echo "problem with mode and time of $dir" >&2
+    }
 {{range $s := .Split}}
     (cd "$target" &&
     {{.File}} &&
-    chmod u+w "$f{{.First}}" &&
+    {{.Stem}} &&
+{{- if .InDir}}
+    unlock "$f" &&
+{{- end}}
+    chmod u+w "$p{{.First}}" &&
 {{- if .Rest}}
+{{- if .Sparse}}
+{{- range .Rest}}
+    dd if="$p{{.Ending}}" of="$p{{$s.First}}" bs=64K iflag=fullblock oflag=seek_bytes seek={{.Start}} conv=notrunc,sparse status=none &&
+{{- end}}
+    truncate -s {{.Size}} "$p{{.First}}" &&
+{{- else}}
     cat \
 {{- range .Rest}}
-      "$f{{.}}" \
+      "$p{{.Ending}}" \
 {{- end}}
-      >> "$f{{.First}}" &&
-    chmod --reference="$f{{.Last}}" "$f{{.First}}" &&
-    touch -r "$f{{.Last}}" "$f{{.First}}" &&
+      >> "$p{{.First}}" &&
+{{- end}}
+    chmod --reference="$p{{.Last}}" "$p{{.First}}" &&
+    touch -r "$p{{.Last}}" "$p{{.First}}" &&
     rm -f \
 {{- range .Rest}}
-      "$f{{.}}" \
+      "$p{{.Ending}}" \
 {{- end}}
       &&
 {{- end}}
-    mv -fT "$f{{.First}}" "$f"
+    mv -fT "$p{{.First}}" "$f"
+{{- if .InDir}} &&
+    lock
+{{- end}}
 {{- range .Links}} &&
-    {{.}} &&
+    {{.Set}} &&
+{{- if .InDir}}
+    unlock "$l" &&
+{{- end}}
     ln -fT "$f" "$l"
+{{- if .InDir}} &&
+    lock
+{{- end}}
 {{- end}})
 {{end}}
-{{- end}}
+{{- else}}
+{{end}}
 Notes
 - Without root the commands are the same: tar names what it cannot restore and
-  goes on.
+  goes on.{{if .Chain}} Where it says "Permission denied" in a directory that an earlier set
+  made read-only, make the directory writable (chmod u+w) and run step 5 again.{{end}}
 - On a machine with other users, --numeric-owner restores owners by number.
-- Times of directories that reach over several archives come out as the time of
-  the restore.
-{{- if .Cat}} One pass over all archives sets them right; instead of the loop:
+{{- if .Long}}
+- {{.Long}} of the paths here are longer than the 4,095 bytes that tar can make; it
+  says "File name too long" of them, and of hard links to them that it cannot
+  make them. "capstan restore" makes them all.
+{{- end}}
+{{- if .Archives}}
+- When an archive is damaged, tar may lose what follows the damage. Archive by
+  archive it loses less; instead of the command in step 5:
 
-  (cd "$set_dir" && {{.Cat}} -- "$@") | tar --xattrs --xattrs-include='*' --acls -i -xpf - -C "$target"
+  for archive do
+  tar --xattrs --xattrs-include='*' --acls{{.TarFlag}} -xpf "$set_dir/$archive" -C "$target" || echo "problem with $archive" >&2
+  done
+
+  Then directories that reach over several archives get the time of the restore;
+  without root, read-only ones lack what is not in their first archive; and hard
+  links to files of step 6 are made there only.
 {{- end}}
 
 - One file alone: find its archive with

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 
 	"capstan"
 )
@@ -198,6 +199,9 @@ func (m *Reader) line() (line []byte, kind string, err error) {
 		return nil, "", err
 	}
 	kind, err = lineType(line)
+	if err == nil && kind != "entry" && len(line) >= maxHead {
+		err = fmt.Errorf("a line of type %.20q is longer than %s", kind, capstan.Bytes(maxHead))
+	}
 	return line, kind, err
 }
 
@@ -225,6 +229,9 @@ func (m *Reader) read() ([]byte, error) {
 		}
 		if len(m.long)+len(piece) > maxLine {
 			return nil, fmt.Errorf("line %d is longer than %s", m.number, capstan.Bytes(maxLine))
+		}
+		if need := len(m.long) + len(piece); need > cap(m.long) { // append would grow in smaller steps
+			m.long = slices.Grow(m.long, max(len(piece), 1<<20, len(m.long)))
 		}
 		m.long = append(m.long, piece...)
 		switch {

@@ -71,6 +71,13 @@ func (s *scanner) next(c byte, i int) bool {
 	return s.err == nil
 }
 
+// limit fails at the element that is one too many; i counts them from 0.
+func (s *scanner) limit(i, most int) {
+	if i >= most {
+		s.fail("too many values")
+	}
+}
+
 // key takes the name of a field and its colon.
 func (s *scanner) key() []byte {
 	key := s.bytes()

@@ -7,8 +7,9 @@ import (
 )
 
 // maxWindow bounds the memory that a foreign compressor can make a reader use;
-// it is what the zstd command takes without being asked.
-const maxWindow = 128 << 20
+// it is what RFC 8878 (3.1.1.1.2) asks of every decoder, and what the zstd command
+// uses up to its level 19. Our own is 4 MiB.
+const maxWindow = 8 << 20
 
 // newCompressor writes one zstd stream with a checksum onto w; Close ends it.
 // The manifest is not cut into frames as archives are, since it is always read

@@ -11,8 +11,12 @@ import (
 )
 
 const (
-	maxLine     = 256 << 20 // bytes of one line; far above what a file's metadata can come to
+	maxLine     = 16 << 20 // bytes of an entry's line with its newline
+	maxHead     = 2 << 20  // of any other line
 	maxArchives = 1 << 22
+	maxExtents  = 1 << 18   // data ranges of an entry; a source gives 65,536 at most
+	maxParts    = 1 << 17   // of an entry
+	maxXattrs   = 1 << 16   // of an entry; Linux lists names of 64 KiB in all
 	flushAt     = 128 << 10 // bytes collected before they are compressed
 )
 
@@ -53,6 +57,9 @@ func (w *Writer) line(value any) {
 		return
 	}
 	data, err := json.Marshal(value)
+	if err == nil && len(data) >= maxHead {
+		err = fmt.Errorf("the line %.40s… has %s, more than a manifest takes", data, capstan.Bytes(len(data)))
+	}
 	if err != nil {
 		w.err = err
 		return
@@ -61,13 +68,18 @@ func (w *Writer) line(value any) {
 	w.flush(flushAt)
 }
 
-// Add appends an entry. It copies what it keeps.
+// Add appends an entry. It copies what it keeps. An entry with more metadata than
+// a line takes stands there as failed, without attributes and places; the reason
+// says so.
 func (w *Writer) Add(e *capstan.Entry) error {
 	if w.err != nil {
 		return w.err
 	}
 	before := len(w.buf)
 	buf, err := appendEntry(w.buf, e)
+	if err == nil && (len(buf)-before > maxLine || !withinLimits(e)) {
+		buf, err = appendEntry(buf[:before], without(e))
+	}
 	if err == nil && len(buf)-before > maxLine {
 		err = fmt.Errorf("entry %q has more metadata than a manifest takes (%s)", e.Path, capstan.Bytes(len(buf)-before))
 	}
@@ -79,6 +91,19 @@ func (w *Writer) Add(e *capstan.Entry) error {
 	w.entries++
 	w.flush(flushAt)
 	return w.err
+}
+
+// withinLimits reports whether readers take as many elements as e has.
+func withinLimits(e *capstan.Entry) bool {
+	return len(e.Data) <= maxExtents && len(e.Parts) <= maxParts && len(e.Xattrs) <= maxXattrs
+}
+
+// without is what is said of an entry whose metadata does not fit into a line.
+func without(e *capstan.Entry) *capstan.Entry {
+	return &capstan.Entry{
+		Path: e.Path, Kind: e.Kind, Outcome: capstan.OutcomeFailed, Reason: "it has more metadata than a manifest takes",
+		Mode: e.Mode, UID: e.UID, GID: e.GID, ModTime: e.ModTime, Size: e.Size,
+	}
 }
 
 // flush compresses what was collected when it has reached a size.

@@ -102,6 +102,8 @@ type backupRun struct {
 	resumed bool
 	before  *View // of the set that this one builds on; nil for a full set
 	tally   tally
+	adopted map[capstan.ArchiveNumber]bool // sealed by an interrupted run of this set
+	stale   map[capstan.ArchiveNumber]bool // of these, those that hold what the source has no more
 	started time.Time
 }
 
@@ -114,6 +116,14 @@ func (r *backupRun) work(ctx context.Context) error {
 		defer stop()
 		if err := r.pack(ctx); err != nil {
 			return err
+		}
+		if len(r.stale) > 0 {
+			if err := r.unseal(ctx); err != nil {
+				return err
+			}
+			if err := r.pack(ctx); err != nil {
+				return err
+			}
 		}
 		return r.complete(ctx)
 	})
@@ -147,14 +157,14 @@ func (r *backupRun) scan(ctx context.Context, packer *archive.Packer, sink *sink
 	stage.Begin()
 	defer stage.End()
 	for _, source := range r.Sources {
-		stored, err := r.leftovers(ctx, source.Name(), sink)
+		stored, err := r.leftovers(ctx, source.Name())
 		if err == nil {
 			err = source.Scan(ctx, baseline, func(ctx context.Context, batch capstan.Batch) error {
 				return r.take(ctx, batch, stored, packer, sink)
 			})
 		}
 		if err == nil {
-			err = stored.rest(ctx)
+			err = stored.rest()
 		}
 		stored.stop()
 		if err != nil {
@@ -175,7 +185,7 @@ func (r *backupRun) take(ctx context.Context, batch capstan.Batch, stored *lefto
 	for i := range batch.Items {
 		item := &batch.Items[i]
 		if err == nil {
-			err = stored.upTo(ctx, &item.Entry)
+			err = stored.upTo(&item.Entry)
 		}
 		if err != nil {
 			if item.Content != nil {
@@ -191,7 +201,11 @@ func (r *backupRun) take(ctx context.Context, batch capstan.Batch, stored *lefto
 				item.Entry.Outcome = capstan.OutcomeStored
 			}
 			held = append(held, item.Entry)
-		case capstan.OutcomeExcluded, capstan.OutcomeVanished, capstan.OutcomeFailed, capstan.OutcomeDeleted:
+		case capstan.OutcomeDeleted:
+			if r.before != nil { // else it was in a stale archive only
+				recorded = append(recorded, item.Entry)
+			}
+		case capstan.OutcomeExcluded, capstan.OutcomeVanished, capstan.OutcomeFailed:
 			recorded = append(recorded, item.Entry)
 		}
 	}

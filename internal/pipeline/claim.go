@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"capstan"
+	"capstan/internal/manifest"
 )
 
 // The kinds of runs that make sets.
@@ -56,6 +57,16 @@ func (r *backupRun) claim(ctx context.Context) error {
 	return err
 }
 
+// claimant is what the set's directory on a volume is claimed with: the home, and
+// a word that only this catalog's own row of the set knows. A catalog that was
+// lost, copied or put back from a copy of its own thus never takes a set that is
+// there already for one that it is about to make.
+func (r *backupRun) claimant(set capstan.Set) string {
+	return r.Key.ID() + capstan.ClaimMark + set.Claim
+}
+
+func (r *backupRun) owner() string { return r.claimant(r.set) }
+
 // expect takes the size of the job's last set as that of this one, so that the
 // time left can be told.
 func (r *backupRun) expect(ctx context.Context) {
@@ -84,7 +95,7 @@ func (r *backupRun) begin(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		err = r.Volume.ClaimSet(ctx, set.ID, r.Key.ID())
+		err = r.Volume.ClaimSet(ctx, set.ID, r.claimant(set))
 		if err == nil {
 			set.Base = base
 			r.set = set
@@ -105,6 +116,9 @@ func (r *backupRun) begin(ctx context.Context) error {
 // archives that still lie on the volume are kept. It reports false for a set
 // that cannot be continued with this run's settings; that one is left as it is.
 func (r *backupRun) resume(ctx context.Context, set capstan.Set) (bool, error) {
+	if set.Claim == "" {
+		return false, nil // read from a volume: another home's, or this one's before its catalog was lost
+	}
 	if set.Codec != r.Codec {
 		r.Say("interrupted set %s was compressed with %s: starting a new one", set.ID, set.Codec)
 		return false, nil
@@ -113,7 +127,7 @@ func (r *backupRun) resume(ctx context.Context, set capstan.Set) (bool, error) {
 		r.Say("interrupted set %s is an incremental one: starting a full one", set.ID)
 		return false, nil
 	}
-	if err := r.Volume.ClaimSet(ctx, set.ID, r.Key.ID()); err != nil {
+	if err := r.Volume.ClaimSet(ctx, set.ID, r.claimant(set)); err != nil {
 		if errors.Is(err, capstan.ErrSetExists) {
 			return false, nil
 		}
@@ -130,7 +144,7 @@ func (r *backupRun) resume(ctx context.Context, set capstan.Set) (bool, error) {
 	}
 	sealed, err := r.adoptArchives(ctx, set.ID)
 	if err == nil { // with its last file the volume gave up the set's name
-		err = r.Volume.ClaimSet(ctx, set.ID, r.Key.ID())
+		err = r.Volume.ClaimSet(ctx, set.ID, r.claimant(set))
 	}
 	if err != nil {
 		return false, err
@@ -159,6 +173,7 @@ func (r *backupRun) adoptArchives(ctx context.Context, set capstan.SetID) (int, 
 		return 0, err
 	}
 	kept := 0
+	r.adopted = map[capstan.ArchiveNumber]bool{}
 	var lost []capstan.ArchiveNumber
 	known := make(map[string]bool, len(archives))
 	for _, archive := range archives {
@@ -167,6 +182,7 @@ func (r *backupRun) adoptArchives(ctx context.Context, set capstan.SetID) (int, 
 		if there && size == archive.Size {
 			kept++
 			r.tally.archive(size)
+			r.adopted[archive.Number] = true
 			continue
 		}
 		r.Say("archive %s is not on the volume as it was written: packing its entries again", archive.Name)
@@ -184,7 +200,7 @@ func (r *backupRun) adoptArchives(ctx context.Context, set capstan.SetID) (int, 
 	// could say so, or belongs to the set's unfinished end (manifest, sums).
 	var orphans []string
 	for _, file := range stored {
-		if !known[file.Name] {
+		if !known[file.Name] && madeHere(set, file.Name) {
 			orphans = append(orphans, file.Name)
 		}
 	}
@@ -192,4 +208,15 @@ func (r *backupRun) adoptArchives(ctx context.Context, set capstan.SetID) (int, 
 		return kept, nil
 	}
 	return kept, r.Volume.Remove(ctx, set, orphans...)
+}
+
+// madeHere reports whether a file of that name in a set's directory is one that a
+// run makes; whatever else lies there is somebody's own.
+func madeHere(set capstan.SetID, name string) bool {
+	switch name {
+	case manifest.Name, manifest.SumsName, manifest.SignatureName, manifest.DeletedName, manifest.GuideName, manifest.CatalogName:
+		return true
+	}
+	of, _, _, ok := capstan.ParseArchiveName(name)
+	return ok && of == set
 }

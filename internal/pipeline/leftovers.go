@@ -10,11 +10,12 @@ import (
 
 // leftovers follows the scan of a resumed run through what the interrupted one
 // has stored, in the same order, and finds what the scan does not meet any more:
-// it was deleted since, lies in a directory that is now excluded or something
-// else, and must not come back with a restore of this set. One goroutine uses it.
+// it was deleted since, or lies in a directory that is now excluded or something
+// else. Whoever unpacks the archives with stock tools would get it back, so the
+// archives that hold such entries are given up and packed again. One goroutine
+// uses it.
 type leftovers struct {
 	run  *backupRun
-	sink *sink
 	next func() (capstan.Entry, error, bool)
 	stop func()
 	head capstan.Entry // the first entry that the scan has not come to
@@ -25,8 +26,8 @@ type leftovers struct {
 }
 
 // leftovers begins at the root of one source. The caller calls stop at the end.
-func (r *backupRun) leftovers(ctx context.Context, source string, sink *sink) (*leftovers, error) {
-	l := &leftovers{run: r, sink: sink, stop: func() {}}
+func (r *backupRun) leftovers(ctx context.Context, source string) (*leftovers, error) {
+	l := &leftovers{run: r, stop: func() {}}
 	if !r.resumed {
 		return l, nil
 	}
@@ -48,47 +49,85 @@ func (l *leftovers) advance() (err error) {
 	}
 }
 
-// upTo takes everything before an entry that the scan has met, and the entry itself.
-func (l *leftovers) upTo(ctx context.Context, met *capstan.Entry) error {
-	if err := l.take(ctx, func(path string) bool { return capstan.ComparePaths(path, met.Path) < 0 }); err != nil {
+// upTo passes everything before an entry that the scan has met, and the entry itself.
+func (l *leftovers) upTo(met *capstan.Entry) error {
+	if err := l.pass(func(path string) bool { return capstan.ComparePaths(path, met.Path) < 0 }); err != nil {
 		return err
 	}
 	if l.unread = ""; met.Outcome == capstan.OutcomeFailed {
 		l.unread = met.Path
 	}
-	if l.more && l.head.Path == met.Path {
-		return l.advance()
+	if !l.more || l.head.Path != met.Path {
+		return nil
 	}
-	return nil
+	if !met.Outcome.Held() && met.Outcome != capstan.OutcomeFailed {
+		l.run.giveUp(&l.head)
+	}
+	return l.advance()
 }
 
-// rest takes what is left when the scan is over.
-func (l *leftovers) rest(ctx context.Context) error {
-	return l.take(ctx, func(string) bool { return true })
+// rest passes what is left when the scan is over.
+func (l *leftovers) rest() error {
+	return l.pass(func(string) bool { return true })
 }
 
-// take drops the entries from the set for which passed is true.
-func (l *leftovers) take(ctx context.Context, passed func(path string) bool) error {
-	var gone []capstan.Entry
+// pass moves over the entries that the scan did not meet.
+func (l *leftovers) pass(passed func(path string) bool) error {
 	for l.more && passed(l.head.Path) {
-		if l.unread != "" && capstan.Within(l.head.Path, l.unread) {
+		kept := l.unread != "" && capstan.Within(l.head.Path, l.unread)
+		if kept || !l.run.giveUp(&l.head) {
 			l.run.adopt([]capstan.Entry{l.head})
-		} else {
-			l.head.Outcome, l.head.Reason = capstan.OutcomeDeleted, ""
-			gone = append(gone, l.head)
-		}
-		if len(gone) == 1024 {
-			if err := l.sink.record(ctx, gone); err != nil {
-				return err
-			}
-			gone = gone[:0]
 		}
 		if err := l.advance(); err != nil {
 			return err
 		}
 	}
-	if len(gone) == 0 {
-		return nil
+	return nil
+}
+
+// giveUp marks the archives that hold an entry as stale if an earlier run sealed
+// them. It reports false for an entry that this run has read itself: it was there.
+func (r *backupRun) giveUp(e *capstan.Entry) bool {
+	if !r.adopted[e.Archive] {
+		return false
 	}
-	return l.sink.record(ctx, gone)
+	if r.stale == nil {
+		r.stale = map[capstan.ArchiveNumber]bool{}
+	}
+	r.stale[e.Archive] = true
+	for _, part := range e.Parts {
+		if r.adopted[part.Archive] {
+			r.stale[part.Archive] = true
+		}
+	}
+	return true
+}
+
+// unseal takes stale archives back, from the catalog and then from the volume, so
+// that a second pass packs again what the source still has of them. A kill in
+// between leaves files that the next run removes.
+func (r *backupRun) unseal(ctx context.Context) error {
+	archives, err := r.Catalog.Archives(ctx, r.set.ID)
+	if err != nil {
+		return err
+	}
+	var numbers []capstan.ArchiveNumber
+	var names []string
+	r.tally.reset()
+	for _, a := range archives {
+		if !r.stale[a.Number] {
+			r.tally.archive(a.Size)
+			continue
+		}
+		numbers, names = append(numbers, a.Number), append(names, a.Name)
+	}
+	r.Say("%d sealed archives hold entries that the source has no more: they are packed again", len(numbers))
+	if err := r.Catalog.DropArchive(ctx, r.set.ID, numbers...); err != nil {
+		return err
+	}
+	if err := r.Volume.Remove(ctx, r.set.ID, names...); err != nil {
+		return err
+	}
+	r.resumed, r.stale, r.adopted = true, nil, nil
+	return r.Volume.ClaimSet(ctx, r.set.ID, r.owner()) // with its last file the volume gave up the set's name
 }

@@ -80,8 +80,11 @@ func (e *Engine) importSet(ctx context.Context, volume capstan.Volume, id capsta
 	if set.ID != id {
 		return false, fmt.Errorf("%w: its manifest is that of set %s", capstan.ErrDamaged, set.ID)
 	}
+	if set.Status != capstan.RunComplete && set.Status != capstan.RunPartial {
+		return false, fmt.Errorf("%w: its manifest says that the set is %s", capstan.ErrDamaged, set.Status)
+	}
 	if own.stranger {
-		e.Say("set %s was signed by another home (key %s…)", id, own.statement.Key.String()[:16])
+		e.Say("set %s was signed by another home (key …%s)", id, tail(own.statement.Key))
 	}
 	return e.Catalog.Import(ctx, set, reader.Archives(), volume.Info().ID, reader.Entries())
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"path"
+	"slices"
 	"strings"
 
 	"capstan"
@@ -94,6 +95,9 @@ func matchComponents(pattern, name []string) bool {
 // be restored, each directory above a wanted entry before it. Memory: the
 // directories above one entry.
 func (v *View) selected(ctx context.Context, want *selection) iter.Seq2[Held, error] {
+	if roots, ok := want.roots(); ok {
+		return v.below(ctx, roots, want)
+	}
 	return func(yield func(Held, error) bool) {
 		var above []Held // ancestors of the current entry that were not yielded yet
 		for entry, err := range v.Walk(ctx, "") {
@@ -121,6 +125,58 @@ func (v *View) selected(ctx context.Context, want *selection) iter.Seq2[Held, er
 			above = above[:0]
 			if !yield(entry, nil) {
 				return
+			}
+		}
+	}
+}
+
+// roots gives the wanted paths in path order, none within another, if no pattern
+// is a glob: a restore of one file then need not look at the whole set.
+func (s *selection) roots() (roots []string, ok bool) {
+	if s.all() || slices.ContainsFunc(s.patterns, func(p string) bool { return strings.ContainsAny(p, `*?[\`) }) {
+		return nil, false
+	}
+	for _, pattern := range slices.SortedFunc(slices.Values(s.patterns), capstan.ComparePaths) {
+		if len(roots) == 0 || !capstan.Within(pattern, roots[len(roots)-1]) {
+			roots = append(roots, pattern)
+		}
+	}
+	return roots, true
+}
+
+// below yields what the set holds at and below the roots, each directory above
+// them before it, once.
+func (v *View) below(ctx context.Context, roots []string, want *selection) iter.Seq2[Held, error] {
+	return func(yield func(Held, error) bool) {
+		last := ""
+		for _, root := range roots {
+			first := true
+			for entry, err := range v.Walk(ctx, root) {
+				if err != nil {
+					yield(Held{}, err)
+					return
+				}
+				if !entry.Outcome.Held() || !want.matches(entry.Path) {
+					continue
+				}
+				if first {
+					for above := range ancestors(root) {
+						if last != "" && capstan.Within(last, above) {
+							continue
+						}
+						dir, found, err := v.Entry(ctx, above)
+						if err != nil || found && dir.Outcome.Held() && !yield(dir, nil) {
+							if err != nil {
+								yield(Held{}, err)
+							}
+							return
+						}
+					}
+					first, last = false, root
+				}
+				if !yield(entry, nil) {
+					return
+				}
 			}
 		}
 	}

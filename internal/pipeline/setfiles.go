@@ -48,6 +48,12 @@ func (e *Engine) readSums(ctx context.Context, volume capstan.Volume, set capsta
 	return openedSums{sums: sums, statement: statement, stranger: stranger}, nil
 }
 
+// tail is the part of a key that tells it from others: its head is the same for all.
+func tail(key manifest.PublicKey) string {
+	text := key.String()
+	return text[max(len(text)-16, 0):]
+}
+
 // readSmall reads a small file of a set whole.
 func readSmall(ctx context.Context, volume capstan.Volume, set capstan.SetID, name string) ([]byte, error) {
 	file, err := volume.Open(ctx, set, name)
@@ -78,7 +84,7 @@ func (v *verifyRun) setFiles(ctx context.Context, volume capstan.Volume, set cap
 		return nil
 	}
 	if own.stranger {
-		v.Say("%s was signed by another home (key %s…)", at, own.statement.Key.String()[:16])
+		v.Say("%s was signed by another home (key …%s)", at, tail(own.statement.Key))
 	}
 	recorded := make(map[string]capstan.Hash, len(checks))
 	for _, check := range checks {

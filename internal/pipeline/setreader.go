@@ -120,7 +120,7 @@ func (r *setReader) openCopy(ctx context.Context, info capstan.Archive, c capsta
 	if err != nil {
 		return nil, err
 	}
-	reader, err := archive.OpenReader(file, file.Size(), info.Codec) //nolint:contextcheck // it blocks as the file does
+	reader, err := archive.OpenReader(file, min(file.Size(), info.Size), info.Codec) //nolint:contextcheck // it blocks as the file does
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}

@@ -41,6 +41,13 @@ func (t *tally) file(size int64) {
 	t.counts.BytesOut += capstan.Bytes(size)
 }
 
+// reset forgets what was counted, before it is counted anew.
+func (t *tally) reset() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.counts, t.archives, t.problems = capstan.Counts{}, 0, problems{}
+}
+
 // problem names something that is missing.
 func (t *tally) problem(object, reason string) {
 	t.mu.Lock()

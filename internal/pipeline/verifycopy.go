@@ -44,7 +44,7 @@ func (v *verifyRun) file(ctx context.Context, volume capstan.Volume, c *copyChec
 		c.fail(capstan.CopyDamaged, fmt.Errorf("is %d bytes long, was written with %d", file.Size(), c.archive.Size))
 		return nil
 	}
-	if rand.IntN(100) >= v.job.ReadData {
+	if v.job.ReadData == 0 || v.summary.Read > 0 && rand.IntN(100) >= v.job.ReadData {
 		return nil
 	}
 	c.read = true
@@ -143,8 +143,11 @@ func (v *verifyRun) batch(ctx context.Context, reader *setReader, batch []capsta
 			}
 			return v.entry(ctx, x.Entry, err, check)
 		})
-		if err != nil {
-			return err
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
+		}
+		if err != nil { // records that contradict themselves
+			check.fail(capstan.CopyDamaged, err)
 		}
 	}
 	for i := range split {

@@ -235,6 +235,9 @@ func TestFileCutAtClose(t *testing.T) {
 		if op == disk.OpClose && filepath.Base(at) == nameOne {
 			return os.Truncate(at, 7)
 		}
+		if op == disk.OpRename && filepath.Base(at) == nameOne {
+			t.Error("it got its final name")
+		}
 		return nil
 	})}}, &got)
 	if !errors.Is(err, capstan.ErrDamaged) || got.sealed {
@@ -268,5 +271,85 @@ func TestDirectoriesStayWhileTheyAreNeeded(t *testing.T) {
 				t.Errorf("%q, removed %v", got, removed)
 			}
 		})
+	}
+}
+
+// What could not be entered into the ledger is not granted, and not held.
+func TestGrantThatCannotBeTold(t *testing.T) {
+	t.Parallel()
+	broken := false
+	path := t.TempDir()
+	other := open(t, path, Options{Quota: 1000})
+	s := open(t, path, Options{Quota: 1000, FS: disk.FS{Faults: disk.FaultFunc(func(op disk.Op, at string, _ int) error {
+		if broken && op == disk.OpWrite && strings.HasSuffix(at, recordSuffix) {
+			return syscall.EIO
+		}
+		return nil
+	})}})
+	file := begin(t, s, setOne, nameOne, reserve(t, s, 100))
+	broken = true
+	if _, err := s.Reserve(t.Context(), 200); !errors.Is(err, syscall.EIO) {
+		t.Errorf("reserve: %v", err)
+	}
+	if err := s.ClaimSet(t.Context(), setTwo); !errors.Is(err, syscall.EIO) {
+		t.Errorf("claim: %v", err)
+	}
+	if _, err := file.Write(make([]byte, 300)); !errors.Is(err, syscall.EIO) {
+		t.Errorf("growth: %v", err)
+	}
+	broken = false
+	for who, stage := range map[string]*Stage{"itself": s, "the other": other} {
+		if u := usage(t, stage); u.Held != 100 {
+			t.Errorf("%s: %+v", who, u)
+		}
+	}
+	if err := other.ClaimSet(t.Context(), setTwo); err != nil {
+		t.Errorf("claim by the other: %v", err)
+	}
+	if err := file.Abort(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A dead owner's file could not be removed, and somebody else has taken its set
+// since: what is written there now is not the dead one's any more.
+func TestLateBurial(t *testing.T) {
+	t.Parallel()
+	path := t.TempDir()
+	dying, err := Open(t.Context(), path, Options{Quota: 1000, Reserve: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, begin(t, dying, setOne, nameOne, nil), "the dead one's")
+	broken, looked := true, ""
+	s := open(t, path, Options{Quota: 1000, FS: disk.FS{Faults: disk.FaultFunc(func(op disk.Op, at string, _ int) error {
+		if broken && op == disk.OpRemove && at == looked { // a burial; Create removes without looking
+			return syscall.EIO
+		}
+		if looked = ""; op == disk.OpStat {
+			looked = at
+		}
+		return nil
+	})}})
+	if err := dying.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := s.ClaimSet(t.Context(), setOne); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(s.file(tempArea, setOne, nameOne)); err != nil {
+		t.Fatal(err)
+	}
+	file := begin(t, s, setOne, nameOne, nil)
+	write(t, file, "the living one's")
+	broken = false
+	if u := usage(t, s); u.Held != 16 || u.Stray != 0 {
+		t.Errorf("%+v", u)
+	}
+	if err := file.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := load(t, s, setOne, nameOne); got != "the living one's" {
+		t.Errorf("%q", got)
 	}
 }

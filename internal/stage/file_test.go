@@ -335,6 +335,9 @@ func TestCreateReplacesALeftover(t *testing.T) {
 	t.Parallel()
 	s := open(t, t.TempDir(), Options{Quota: capstan.MiB})
 	put(t, s.file(tempArea, setOne, nameOne), "a longer, unfinished content")
+	if u := usage(t, s); u.Stray != 28 || u.Used != 28 {
+		t.Errorf("%+v", u)
+	}
 	seal(t, s, setOne, nameOne, "content")
 	if got := load(t, s, setOne, nameOne); got != "content" {
 		t.Errorf("%q", got)

@@ -27,8 +27,7 @@ const (
 // ledger is what all owners hold, as it is while its lock is held.
 type ledger struct {
 	stage  *Stage
-	others []record        // of the other owners that live
-	dead   []capstan.SetID // in which owners died that were just buried
+	others []record // of the other owners that live
 }
 
 func (s *Stage) ledgerLock() string { return filepath.Join(s.area(ledgerArea), "lock") }
@@ -63,9 +62,6 @@ func (s *Stage) look(ctx context.Context, declare func(on, detail string) func()
 	l, err := s.census()
 	if err != nil {
 		return err
-	}
-	for _, set := range l.dead {
-		_ = l.tidy(set) // an empty directory that stays is in nobody's way
 	}
 	err = do(l)
 	if s.owner != nil {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/gofrs/flock"
@@ -140,6 +141,7 @@ func removeFile(disk disk.FS, path string) error {
 // census reads the records of the other owners that live, and buries the dead.
 func (s *Stage) census() (*ledger, error) {
 	l := &ledger{stage: s}
+	dead := map[string]record{}
 	entries, err := s.disk.ReadDir(s.area(ledgerArea))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, s.gone(errors.New("its ledger cannot be found"))
@@ -160,7 +162,7 @@ func (s *Stage) census() (*ledger, error) {
 		r, err := s.readRecord(base + recordSuffix)
 		switch {
 		case !alive:
-			l.dead = append(l.dead, s.bury(base, r)...)
+			dead[base] = r
 		case errors.Is(err, fs.ErrNotExist): // it is just leaving
 		case err != nil:
 			return nil, &capstan.Error{
@@ -170,6 +172,9 @@ func (s *Stage) census() (*ledger, error) {
 		default:
 			l.others = append(l.others, r)
 		}
+	}
+	for base, r := range dead { // now that all who live are known
+		l.bury(base, r)
 	}
 	return l, nil
 }
@@ -201,29 +206,29 @@ func (s *Stage) readRecord(path string) (record, error) {
 }
 
 // bury removes the unsealed files that a dead owner's record names, then its
-// files in the ledger, and gives the sets in which it did. What fails is left for
-// the next who looks: it harms nobody but by the room that it takes, and is counted.
-func (s *Stage) bury(base string, r record) (sets []capstan.SetID) {
+// files in the ledger. What fails is left for the next who looks: it harms nobody
+// but by the room that it takes, and is counted. A set that somebody has claimed
+// since is that one's business: a file there may be a new one.
+func (l *ledger) bury(base string, r record) {
+	s := l.stage
 	for _, h := range r.Holds {
-		if !h.place().ok() {
+		if !h.place().ok() || slices.ContainsFunc(l.records(), func(r record) bool { return slices.Contains(r.Sets, h.Set) }) {
 			continue
 		}
-		sets = append(sets, h.Set)
 		path := s.file(tempArea, h.Set, h.Name)
 		info, err := s.disk.Lstat(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
 		if err == nil {
 			err = s.disk.Remove(path)
 		}
-		if err != nil {
-			return sets
+		switch {
+		case err == nil:
+			s.note(Found{Set: h.Set, Name: h.Name, Size: info.Size()})
+		case !errors.Is(err, fs.ErrNotExist):
+			return
 		}
-		s.note(Found{Set: h.Set, Name: h.Name, Size: info.Size()})
+		_ = l.tidy(h.Set) // an empty directory that stays is in nobody's way
 	}
 	if removeFile(s.disk, base+recordSuffix) == nil {
 		_ = removeFile(s.disk, base+lockSuffix) // a lone free lock is found again, and means nothing
 	}
-	return sets
 }

@@ -106,8 +106,8 @@ func (s *Stage) confirm(kept []Found) error {
 			continue
 		}
 		last = file.Set
-		if err := s.disk.SyncDir(s.dir(finalArea, file.Set)); err != nil {
-			return err
+		if err := s.disk.SyncDir(s.dir(finalArea, file.Set)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err // not there: its last copy was written meanwhile, and it was removed
 		}
 	}
 	if last == "" {
@@ -142,7 +142,7 @@ func (l *ledger) ours() (sealed []Found, foreign []string, busy []capstan.SetID,
 }
 
 // sweep removes the files in temp that nobody writes, unless their set belongs to
-// another living owner.
+// another living owner, and the directories that nobody needs.
 func (l *ledger) sweep() error {
 	s := l.stage
 	view, err := l.survey()
@@ -163,7 +163,10 @@ func (l *ledger) sweep() error {
 			return err
 		}
 		s.note(file)
-		if err := l.tidy(file.Set); err != nil {
+		view.empty = append(view.empty, file.Set)
+	}
+	for _, set := range view.empty {
+		if err := l.tidy(set); err != nil {
 			return err
 		}
 	}
@@ -190,6 +193,9 @@ func (l *ledger) orphan(ctx context.Context, file Found, judge func(context.Cont
 		return nil
 	case SetAside:
 		to, err := s.setAside(file)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // removed meanwhile
+		}
 		if err != nil {
 			return err
 		}
@@ -202,7 +208,7 @@ func (l *ledger) orphan(ctx context.Context, file Found, judge func(context.Cont
 	default:
 		return fmt.Errorf("%s: a fate %d that is none", path, fate)
 	}
-	if err := s.disk.SyncDir(filepath.Dir(path)); err != nil {
+	if err := s.disk.SyncDir(filepath.Dir(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return l.tidy(file.Set)

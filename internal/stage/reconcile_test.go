@@ -24,6 +24,11 @@ func TestReconcile(t *testing.T) {
 	}
 	put(t, s.file(orphanArea, setOne, "aside"), "an earlier one")
 	put(t, s.file(tempArea, setTwo, "leftover"), "unsealed")
+	for _, area := range []string{tempArea, finalArea} { // of a process that was killed early
+		if err := os.Mkdir(s.dir(area, "2026-11_000003"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
 	put(t, s.file(finalArea, setTwo, "discarded"), "alone in its set")
 	for _, foreign := range []string{"final/notes.txt", "temp/notes/x", "final/2026-11_000001/.hidden"} {
 		put(t, filepath.Join(path, foreign), "theirs")

@@ -82,7 +82,7 @@ type Stage struct {
 // Open opens a directory as a stage and makes it if it is new: the directory,
 // its marker, temp, final and ledger. ctx bounds the wait for the ledger's lock.
 //
-// It is refused (capstan.ErrRefused, nothing touched) when temp and final lie on
+// It is refused (capstan.ErrRefused, no file touched) when temp and final lie on
 // different filesystems or mounts, when the directory holds a temp, final or
 // ledger that no stage made, when the marker is damaged, newer than this program
 // or of another catalog, or when o.Known is not there.

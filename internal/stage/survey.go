@@ -57,6 +57,7 @@ type survey struct {
 	temp    []Found  // files that lie in temp
 	final   []Found  // files that lie in final
 	foreign []string // what no stage made
+	empty   []capstan.SetID
 	space   disk.Space
 	reserve capstan.Bytes
 
@@ -103,6 +104,9 @@ func (v *survey) scan(s *Stage, area string) (files []Found, err error) {
 		entries, err := s.disk.ReadDir(s.dir(area, set))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
+		}
+		if len(entries) == 0 {
+			v.empty = append(v.empty, set)
 		}
 		for _, entry := range entries {
 			if !entry.Type().IsRegular() || !namePattern.MatchString(entry.Name()) {

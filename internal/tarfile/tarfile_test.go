@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"capstan"
 )
@@ -344,6 +345,31 @@ func TestPartNames(t *testing.T) {
 		if path, n, ok := ParsePartName(name); ok {
 			t.Errorf("%q reads as part %d of %q", name, n, path)
 		}
+	}
+}
+
+// Long names are shortened so that a part's name has 255 bytes at most, and stay
+// apart.
+func TestLongPartNames(t *testing.T) {
+	t.Parallel()
+	for _, base := range []string{strings.Repeat("n", 233), strings.Repeat("n", 255), strings.Repeat("日", 85), strings.Repeat("\xff", 255)} {
+		seen := map[string]bool{}
+		for _, path := range []string{"d/" + base, "d/" + base[:len(base)-3] + "abc"} {
+			for _, i := range []int{1, 9999, 1 << 29} {
+				name := PartName(path, i)
+				stem, n, ok := ParsePartName(name)
+				if len(name) > len("d/")+255 || seen[name] || !ok || n != i || stem != PartStem(path) || utf8.ValidString(path) != utf8.ValidString(name) {
+					t.Errorf("part %d of %q: %q (%d bytes)", i, path, name, len(name))
+				}
+				seen[name] = true
+			}
+		}
+	}
+	if long := "d/" + strings.Repeat("n", 232); PartName(long, 1) != long+PartEnding(1) {
+		t.Errorf("%q", PartName(long, 1))
+	}
+	if _, _, ok := ParsePartName(strings.Repeat("n", 233) + PartEnding(1)); ok {
+		t.Error("a name that is no part's was taken for one")
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"capstan"
@@ -43,7 +44,8 @@ func (v *Volume) ClaimSet(ctx context.Context, set capstan.SetID, by string) err
 	case err != nil:
 		return err
 	case got == "":
-		if err := v.register(by); err != nil {
+		home, _, _ := strings.Cut(by, capstan.ClaimMark)
+		if err := v.register(home); err != nil {
 			return err
 		}
 		if err := v.makeClaim(set, by); err != nil {

@@ -19,6 +19,13 @@ CREATE TABLE volumes (
 	seen     INTEGER NOT NULL
 ) STRICT;
 
+-- Where volumes were ever seen: a place that a volume left (an empty mount point)
+-- stays its own until another volume is seen there.
+CREATE TABLE places (
+	location BLOB NOT NULL PRIMARY KEY,
+	volume   TEXT NOT NULL REFERENCES volumes (id)
+) STRICT, WITHOUT ROWID;
+
 -- The last number given: to a set of the month ("2026-11"), and to a row of sets
 -- ("sets"). It outlives the set, so that none is ever given twice.
 CREATE TABLE counters (
@@ -26,7 +33,8 @@ CREATE TABLE counters (
 	last INTEGER NOT NULL
 ) STRICT;
 
--- base: the id of the set that an incremental one builds on, which may be unknown
+-- claim: what a volume is told to reserve the set's name, known to this catalog
+-- alone; empty for a set that was read from a volume. base: the id of the set that an incremental one builds on, which may be unknown
 -- here; empty for a full one. phase: 0 there for all to see, 1 being imported, 2 being deleted.
 CREATE TABLE sets (
 	no        INTEGER NOT NULL PRIMARY KEY,
@@ -35,6 +43,7 @@ CREATE TABLE sets (
 	number    INTEGER NOT NULL,
 	job       TEXT    NOT NULL REFERENCES jobs (id),
 	base      TEXT    NOT NULL,
+	claim     TEXT    NOT NULL,
 	status    TEXT    NOT NULL,
 	phase     INTEGER NOT NULL,
 	host      TEXT    NOT NULL,

@@ -1,0 +1,163 @@
+//go:build !race
+
+package cli_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"capstan/internal/capstantest"
+)
+
+// These tests are not built for the race detector, which takes several times the
+// memory for itself. None is parallel to another.
+
+const mib = 1 << 20
+
+// measured runs the program to its end and gives the peak of its resident memory
+// in bytes. The kernel keeps that per address space (VmHWM of proc(5)) and takes
+// it along to the grave, so it is looked at all the time. What wait4(2) tells of
+// an ended child will not do: it includes the memory of the process that started
+// it, which is this one.
+func (f *field) measured(args ...string) (e ended, peak int64) {
+	f.t.Helper()
+	p := f.start(args...)
+	look := time.NewTicker(2 * time.Millisecond)
+	defer look.Stop()
+	deadline := time.NewTimer(2 * verdict)
+	defer deadline.Stop()
+	for {
+		if now := highWater(f.t, p.cmd.Process.Pid); now > peak {
+			peak = now
+		}
+		select {
+		case <-look.C:
+		case <-p.done:
+			return p.end(), peak
+		case <-deadline.C:
+			return p.end(), peak // says that it hangs
+		}
+	}
+}
+
+// highWater is the peak of a process's resident memory so far; 0 when it is gone.
+func highWater(t *testing.T, pid int) int64 {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return kib << 10
+		}
+	}
+	return 0
+}
+
+// stays runs the program, expects success, and that it stays below a limit.
+func (f *field) stays(limit int64, args ...string) ended {
+	f.t.Helper()
+	begin := time.Now()
+	e, peak := f.measured(args...)
+	f.check(e, 0, args)
+	f.t.Logf("%s: peak %d MiB, %.1f s", args[0], peak/mib, time.Since(begin).Seconds())
+	if peak > limit || peak < 5*mib { // no Go program takes less: then it was not measured
+		f.t.Errorf("%s: peak of %d MiB, limit %d MiB", strings.Join(args, " "), peak/mib, limit/mib)
+	}
+	return e
+}
+
+// TestMemoryOfManyFiles backs up 300,000 tiny files within 200 MiB.
+func TestMemoryOfManyFiles(t *testing.T) {
+	const dirs, files = 300, 1000
+	f := newField(t)
+	mountTmpfs(t, f.dir, "size=8g,nr_inodes=2m")
+	var group sync.WaitGroup
+	for part := range 4 {
+		group.Go(func() {
+			for d := part; d < dirs; d += 4 {
+				dir := filepath.Join(f.data, fmt.Sprintf("dir-%03d", d))
+				if err := os.MkdirAll(dir, 0o755); err != nil {
+					t.Error(err)
+				}
+				for i := range files {
+					path := filepath.Join(dir, fmt.Sprintf("a file of no size to speak of %04d", i))
+					if err := os.WriteFile(path, []byte(path[len(path)-i%40:]), 0o644); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			}
+		})
+	}
+	group.Wait()
+	const limit = 200 * mib
+	s := summaryOf(t, f.stays(limit, "backup", f.data, "--to", f.vol, "--json"))
+	if s.Stored != dirs*files+dirs+1 {
+		t.Errorf("%d entries stored", s.Stored)
+	}
+	f.stays(limit, "verify", "--read-data")
+	back := filepath.Join(f.dir, "back")
+	f.stays(limit, "restore", "latest", "--to", back)
+	if n := len(everything(t, back)); n != dirs*files+dirs+1 {
+		t.Errorf("%d entries restored", n)
+	}
+	capstantest.CompareTrees(t, f.data, filepath.Join(back, "data"), capstantest.Skip(func(path string) bool {
+		return !strings.HasPrefix(path, "dir-15") // a few of them; verify has read all
+	}))
+}
+
+// TestMemoryOfOneFile backs up a file of 20 GiB within 200 MiB: five archives of
+// the default size. What it holds is proven by verify, which reads all of it back.
+func TestMemoryOfOneFile(t *testing.T) {
+	f := newField(t)
+	huge := mountHugeFile(t, filepath.Join(f.data, "huge"), 20<<30)
+	const limit = 200 * mib
+	s := summaryOf(t, f.stays(limit, "backup", f.data, "--to", f.vol, "--json"))
+	if s.Status != "complete" || s.BytesIn != huge.size {
+		t.Errorf("%s, %d bytes in, want %d", s.Status, s.BytesIn, huge.size)
+	}
+	set := f.show(s.Set)
+	if len(set.Archives) < 5 {
+		t.Errorf("%d archives", len(set.Archives))
+	}
+	f.truthful(set)
+	f.stays(limit, "verify", "--read-data")
+}
+
+// TestMemoryBudget keeps within less than 100 MiB when told so, on every way that
+// the content of a large file takes: in, back, and out to a stream.
+func TestMemoryBudget(t *testing.T) {
+	f := newField(t)
+	huge := mountHugeFile(t, filepath.Join(f.data, "huge"), 2<<30)
+	want := huge.sum()
+	const limit = 96 * mib
+	const budget = "--memory=32MiB"
+	f.stays(limit, "backup", f.data, "--to", f.vol, "--archive-size", "600MiB", budget)
+	f.stays(limit, "verify", "--read-data", budget)
+	back := filepath.Join(f.dir, "back")
+	f.stays(limit, "restore", "latest", "--to", back, budget)
+	restored, err := os.Open(filepath.Join(back, "data", "huge"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer restored.Close()
+	hash := sha256.New()
+	if _, err := io.Copy(hash, restored); err != nil || !bytes.Equal(hash.Sum(nil), want[:]) {
+		t.Errorf("the restored file is another: %v", err)
+	}
+}
