@@ -115,12 +115,12 @@ func TestDamagedArchive(t *testing.T) {
 					say("verify --read-data: exit %d\n%s", e.code, e.err)
 				}
 				for i, a := range f.show(set.Set).Archives {
-					want := "verified"
+					want := []string{"verified", "written"}
 					if i == number-1 {
-						want = test.state
+						want = []string{test.state}
 					}
-					if state := a.Copies[0].State; state != want && !(i != number-1 && state == "written") {
-						say("the copy of %s is %s, want %s", a.Name, state, want)
+					if state := a.Copies[0].State; !slices.Contains(want, state) {
+						say("the copy of %s is %s, want %q", a.Name, state, want)
 					}
 				}
 				back := filepath.Join(f.dir, "back")
