@@ -145,8 +145,8 @@ back. Stop when one of them reports a problem that you do not understand.
 {{end}}
 Notes
 - Without root the commands are the same: tar names what it cannot restore and
-  goes on.{{if .Chain}} Where it says "Permission denied" in a directory that an earlier set
-  made read-only, make the directory writable (chmod u+w) and run step 5 again.{{end}}
+  goes on. Where it says "Permission denied" in a directory that it made read-only
+  before, make that directory writable (chmod u+w) and run step 5 again.
 - On a machine with other users, --numeric-owner restores owners by number.
 {{- if .Long}}
 - {{.Long}} of the paths here are longer than the 4,095 bytes that tar can make; it
