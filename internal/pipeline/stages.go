@@ -12,7 +12,7 @@ const (
 	stagePack     = archive.StagePack
 	stageWrite    = archive.StageWrite
 	stageCommit   = "commit"
-	stageComplete = "complete"
+	stageComplete = "finish"
 	stageRestore  = "restore"
 	stageVerify   = "verify"
 )
