@@ -83,11 +83,14 @@ func (c *Catalog) transact(ctx context.Context, fn func(*tx) error) error {
 	if err := w.connect(ctx); err != nil {
 		return err
 	}
-	if err := c.begin(ctx); err != nil {
-		return err
-	}
 	// The outcome of COMMIT and ROLLBACK must be known, so they are not interrupted.
 	finish := context.WithoutCancel(ctx)
+	if err := c.begin(ctx); err != nil {
+		// A BEGIN that was interrupted may have begun all the same; where it did not,
+		// there is nothing to roll back, which is no failure.
+		_, _ = w.conn.ExecContext(finish, "ROLLBACK")
+		return err
+	}
 	err := fn(&tx{ctx: ctx, w: w})
 	if err == nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
