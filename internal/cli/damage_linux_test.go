@@ -50,7 +50,7 @@ type exported struct {
 	Parts            []struct{ Archive int }
 }
 
-// within lists the files with content in the second archive.
+// within lists the files with content in an archive.
 func (f *field) within(archive int) (paths []string) {
 	f.t.Helper()
 	for _, e := range parse[exported](f.t, f.run("catalog", "export", "--entries")) {

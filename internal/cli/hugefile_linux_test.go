@@ -27,6 +27,12 @@ type hugeFile struct {
 	size   int64
 	block  []byte // twice, so that a piece that wraps around is in one piece
 	period int64
+
+	// stall, when not 0, is the offset behind which nothing is answered any more,
+	// as on a network filesystem whose server is gone. stalled is closed when
+	// somebody waits for an answer; closing proceed lets it go on.
+	stall            int64
+	stalled, proceed chan struct{}
 }
 
 const (
@@ -44,6 +50,11 @@ const (
 // mountHugeFile makes a file of the given size at path; the directory is made.
 func mountHugeFile(t *testing.T, path string, size int64) *hugeFile {
 	t.Helper()
+	return (&hugeFile{size: size}).mount(t, path)
+}
+
+func (h *hugeFile) mount(t *testing.T, path string) *hugeFile {
+	t.Helper()
 	write(t, path, nil)
 	device, err := unix.Open("/dev/fuse", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -54,9 +65,13 @@ func mountHugeFile(t *testing.T, path string, size int64) *hugeFile {
 		t.Fatalf("mount a FUSE filesystem (needs root): %v", errors.Join(err, unix.Close(device)))
 	}
 	text := log(80, 9_000_011)
-	h := &hugeFile{device: device, size: size, block: append(text, text...), period: int64(len(text))}
-	var servers sync.WaitGroup
-	for range 2 {
+	h.device, h.block, h.period = device, append(text, text...), int64(len(text))
+	h.stalled, h.proceed = make(chan struct{}), make(chan struct{})
+	servers, n := sync.WaitGroup{}, 2
+	if h.stall > 0 {
+		n = 1 // what it does not take, nobody takes
+	}
+	for range n {
 		servers.Go(func() {
 			if err := h.serve(); err != nil {
 				t.Errorf("FUSE server: %v", err)
@@ -65,6 +80,7 @@ func mountHugeFile(t *testing.T, path string, size int64) *hugeFile {
 		})
 	}
 	t.Cleanup(func() {
+		h.goOn()
 		// Unmounting ends the servers; closing the device sets free whoever waits.
 		if err := unix.Unmount(path, unix.MNT_DETACH); err != nil {
 			t.Errorf("unmount %s: %v", path, err)
@@ -129,6 +145,42 @@ func (h *hugeFile) serve() error {
 		if _, err := unix.Writev(h.device, [][]byte{header, reply}); err != nil && !errors.Is(err, unix.ENOENT) {
 			return fmt.Errorf("write: %w", err)
 		}
+		if order := binary.LittleEndian; h.stall > 0 && order.Uint32(request[4:]) == fuseRead && int64(order.Uint64(request[48:])) >= h.stall {
+			h.stall = 0
+			if err := h.hang(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// hang takes no request until it may proceed.
+func (h *hugeFile) hang() error {
+	for {
+		select {
+		case <-h.proceed: // given up before anybody asked
+			return nil
+		default:
+		}
+		waiting := []unix.PollFd{{Fd: int32(h.device), Events: unix.POLLIN}}
+		n, err := unix.Poll(waiting, 100)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("poll: %w", err)
+		}
+		if n > 0 {
+			close(h.stalled)
+			<-h.proceed
+			return nil
+		}
+	}
+}
+
+// goOn ends a stall; it may be called again.
+func (h *hugeFile) goOn() {
+	select {
+	case <-h.proceed:
+	default:
+		close(h.proceed)
 	}
 }
 
@@ -162,7 +214,9 @@ func (h *hugeFile) answer(request []byte) (reply []byte, errno unix.Errno, silen
 		order.PutUint32(attr[80:], 4096)
 	case fuseOpen:
 		reply = make([]byte, 16)
-		order.PutUint32(reply[8:], 1) // FOPEN_DIRECT_IO: 20 GiB need not go through the page cache
+		// FOPEN_DIRECT_IO: 20 GiB need not go through the page cache. FOPEN_NOFLUSH: the
+		// kernel would wait for the answer even at the end of a process that is killed.
+		order.PutUint32(reply[8:], 1<<0|1<<5)
 	case fuseRead:
 		reply = h.piece(int64(order.Uint64(body[8:])), int64(order.Uint32(body[16:])))
 	case fuseStatfs:

@@ -54,9 +54,9 @@ func (r *interruption) call() ended {
 	return p.end()
 }
 
-// ended checks what a disturbed call left. It gives the set that the next call
+// judge checks what a disturbed call left. It gives the set that the next call
 // must go on with; empty if it may begin a new one.
-func (r *interruption) check(e ended, before []setLine) (resumable string) {
+func (r *interruption) judge(e ended, before []setLine) (resumable string) {
 	r.t.Helper()
 	sets := r.sets()
 	killed := r.signal == unix.SIGKILL && e.code == -1
@@ -124,7 +124,7 @@ func (r *interruption) round() (set string) {
 	for n := range 1 + r.random.IntN(3) {
 		before := r.sets()
 		e := r.call()
-		now := r.check(e, before)
+		now := r.judge(e, before)
 		if resumable != "" && now != "" && now != resumable {
 			r.t.Errorf("set %s was begun, though %s was to be resumed", now, resumable)
 		}
@@ -207,24 +207,42 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// TestSecondSignal sends a second signal: the program ends at once, though it
-// has work that it cannot leave.
+// TestSecondSignal interrupts a backup whose source has hung up: the second signal
+// ends it at once, and the set is resumed when the source is back.
 func TestSecondSignal(t *testing.T) {
 	t.Parallel()
-	for _, signal := range []syscall.Signal{unix.SIGINT, unix.SIGTERM} {
-		f := newField(t)
-		garden(t, f.data, 31)
-		write(t, filepath.Join(f.data, "zzz"), noise(32, 16<<20))
-		p := f.start("backup", f.data, "--to", f.vol, "--archive-size", "1MiB")
-		freeze(t, p, f.vol) // both signals wait for it when it goes on
-		p.signal(signal)
-		p.signal(unix.SIGINT)
-		p.signal(unix.SIGCONT)
-		if e := p.end(); e.code != 130 {
-			t.Errorf("exit %d:\n%s%s", e.code, e.out, e.err)
-		}
-		f.run("backup", f.data, "--to", f.vol, "--archive-size", "1MiB")
-		f.whole(f.onlySet().Set)
+	for _, second := range []syscall.Signal{unix.SIGINT, unix.SIGTERM} {
+		t.Run(unix.SignalName(second), func(t *testing.T) {
+			t.Parallel()
+			f := newField(t)
+			garden(t, f.data, 31)
+			huge := (&hugeFile{size: 12 << 20, stall: 4 << 20}).mount(t, filepath.Join(f.data, "zzz"))
+			backup := []string{"backup", f.data, "--to", f.vol, "--archive-size", "1MiB"}
+			p := f.start(backup...)
+			until(t, "the source to hang", func() bool {
+				select {
+				case <-huge.stalled:
+					return true
+				default:
+					return !p.running()
+				}
+			})
+			p.signal(unix.SIGINT)
+			if p.within(500 * time.Millisecond) { // it waits for what does not come
+				begin := time.Now()
+				p.signal(second)
+				f.check(p.end(), 130, backup)
+				if d := time.Since(begin); d > patience {
+					t.Errorf("the second signal took %s", d)
+				}
+			} else {
+				f.check(p.end(), 130, backup)
+			}
+			f.truthful(f.onlySet())
+			huge.goOn()
+			f.run(backup...)
+			f.whole(f.onlySet().Set)
+		})
 	}
 }
 
@@ -247,6 +265,9 @@ func TestTimeout(t *testing.T) {
 		interrupted++
 		for _, set := range f.sets() {
 			f.stopped(f.show(set.Set))
+		}
+		if t.Failed() {
+			t.Fatalf("this came before:\n%s%s", e.out, e.err)
 		}
 		if limit += limit / 4; interrupted > 60 {
 			t.Fatalf("not done in %d calls of up to %s", interrupted, limit)
