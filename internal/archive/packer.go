@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"capstan/internal/codec"
 )
@@ -18,10 +19,11 @@ type Packer struct {
 	sink  Sink
 	hooks Hooks
 
-	ctx    context.Context //nolint:containedctx // the life of the goroutines
-	cancel context.CancelCauseFunc
-	group  sync.WaitGroup
-	ended  bool // Close or Abort was called
+	ctx     context.Context //nolint:containedctx // the life of the goroutines
+	cancel  context.CancelCauseFunc
+	group   sync.WaitGroup // workers
+	writing sync.WaitGroup // the goroutine that calls the sink
+	ended   bool           // Close or Abort was called
 
 	layout layout
 	made   int         // frames that exist
@@ -62,7 +64,7 @@ func NewPacker(ctx context.Context, options Options, sink Sink) *Packer {
 	for _, enc := range encoders[:p.plan.workers] {
 		p.group.Go(func() { p.pack(enc) })
 	}
-	p.group.Go(p.write)
+	p.writing.Go(p.write)
 	return p
 }
 
@@ -85,16 +87,43 @@ func (p *Packer) Close(ctx context.Context) error {
 	close(p.work)
 	close(p.order)
 	stop := context.AfterFunc(ctx, func() { p.cancel(context.Cause(ctx)) })
-	p.group.Wait()
+	p.join()
 	stop()
 	err = p.cause()
 	p.cancel(errClosed)
-	p.closeContents()
 	return err
 }
 
+// grace is how long an ended packer waits for workers that hang in a Content.
+const grace = 2 * time.Second
+
+// join waits for all goroutines and closes the contents. A Read that hangs (a dead
+// network filesystem) does not hold an ended packer: after the grace its worker is
+// left behind, which touches nothing but its own frame, and closes the contents
+// when the Read returns. The goroutine that calls the sink is always waited for.
+func (p *Packer) join() {
+	done := make(chan struct{})
+	go func() {
+		p.group.Wait()
+		p.closeContents()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-p.ctx.Done():
+		timer := time.NewTimer(grace)
+		defer timer.Stop()
+		select {
+		case <-done:
+		case <-timer.C:
+		}
+	}
+	p.writing.Wait()
+}
+
 // Abort ends the packer at once, with err as the cause that its goroutines see:
-// it waits for them and closes all contents. The archive being written stays
+// it waits for them, for those that hang in a Content at most two seconds, and
+// closes all contents. The archive being written stays
 // unsealed. It is safe after Close and Abort, and then does nothing.
 func (p *Packer) Abort(err error) {
 	if err == nil {
@@ -105,8 +134,7 @@ func (p *Packer) Abort(err error) {
 		return
 	}
 	p.ended = true
-	p.group.Wait()
-	p.closeContents()
+	p.join()
 }
 
 // fail ends the packer with its first error and gives that.
