@@ -28,7 +28,7 @@ type writer struct {
 // write takes frames in order and hands what comes of them to the sink.
 func (p *Packer) write() {
 	w := &writer{Packer: p, toSum: make(chan []byte), summed: make(chan struct{}), sum: sha256.New()}
-	p.group.Go(w.hash)
+	p.writing.Go(w.hash)
 	defer close(w.toSum)
 	for {
 		f, ok := p.take(p.order, &p.waitWrite, StagePack)
