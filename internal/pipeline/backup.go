@@ -301,6 +301,9 @@ func (r *backupRun) finish(ctx context.Context, runErr error) (Summary, error) {
 	if r.run != 0 { // else the end came before it stood in the catalog
 		err = errors.Join(err, r.Catalog.FinishRun(cleanup, r.run, status, counts, text))
 	}
+	if err != nil && runErr == nil { // the catalog could not say so: it is not so
+		summary.Status, summary.Error = capstan.RunFailed, err.Error()
+	}
 	switch {
 	case runErr != nil:
 		err = errors.Join(runErr, err)

@@ -20,6 +20,7 @@ type sink struct {
 	run     *backupRun
 	entries *catalog.EntryWriter
 	file    capstan.VolumeFile // of the archive being written; nil between two
+	begun   time.Time          // when file was begun
 	commits chan commit
 	cancel  context.CancelCauseFunc // ends the committer
 	forget  func()                  // ends what is told to the catalog
@@ -77,6 +78,10 @@ func (s *sink) Begin(ctx context.Context) (capstan.ArchiveNumber, io.Writer, err
 		return 0, nil, err
 	}
 	s.run.Tracker.Stage(stageWrite).Object(planned.Name)
+	s.begun = s.run.Now()
+	for _, stage := range []string{stagePack, stageWrite} {
+		s.run.Tracker.Event(progress.Event{Type: progress.EventBegin, Stage: stage, Archive: planned.Name, Queue: len(s.commits)})
+	}
 	return planned.Number, s.file, nil
 }
 
@@ -125,6 +130,12 @@ func (s *sink) judgeLinks(entries []capstan.Entry) {
 func (s *sink) Sealed(ctx context.Context, sealed capstan.Archive) error {
 	sealed.Set, sealed.Codec = s.run.set.ID, s.run.Codec
 	sealed.Name = capstan.ArchiveName(sealed.Set, sealed.Number, sealed.Codec)
+	took := s.run.Now().Sub(s.begun).Seconds()
+	for stage, n := range map[string]int64{stagePack: sealed.TarSize, stageWrite: sealed.Size} {
+		s.run.Tracker.Event(progress.Event{
+			Type: progress.EventEnd, Stage: stage, Archive: sealed.Name, Bytes: capstan.Bytes(n), Seconds: took, Queue: len(s.commits),
+		})
+	}
 	file := s.file
 	s.file = nil
 	select {
