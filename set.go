@@ -115,5 +115,16 @@ type Copy struct {
 	State    CopyState
 	Changed  time.Time // when State was set
 	Verified time.Time // when its bytes were last read back and found right; zero if never
+	Attempts int       // that failed since somebody last asked for the copy
+	Retry    time.Time // a failed copy is tried again from then on; zero: it waits for a person
 	Problem  string    // why it is failed, damaged or missing
+}
+
+// Demand is a volume that a set shall lie on whole.
+type Demand struct {
+	Volume VolumeID
+	// State is queued until all of the set is on the volume, then written: its
+	// archives, and after them the files that tell its content. Failed: it waits for
+	// a person. Forgotten: nobody wants it there any more.
+	State CopyState
 }

@@ -67,16 +67,17 @@ func (t *tx) insertArchive(no int64, a *capstan.Archive, committed bool) error {
 	return err
 }
 
-// CommitArchive records that an archive is durable on a volume, where its copy
-// is then in the given state. In the same transaction goes every entry that was
-// added to the set's open EntryWriter before the call; the archive's entries can
-// be seen from then on. The caller has made the archive durable before.
+// CommitArchive records that an archive is durable, on the volumes, where its
+// copies are then written, or in the stage, where they are queued for them. In
+// the same transaction goes every entry that was added to the set's open
+// EntryWriter before the call; the archive's entries can be seen from then on.
+// The caller has made the archive durable before.
 //
-// It may be repeated, also for another volume. An archive that was not planned,
+// It may be repeated, also for other volumes. An archive that was not planned,
 // or that was committed with other content, is an error. When ctx ends first,
 // the commit may still happen; DiscardUnsealed later tells.
-func (c *Catalog) CommitArchive(ctx context.Context, archive capstan.Archive, volume capstan.VolumeID, state capstan.CopyState) error {
-	commit := func(t *tx) error { return c.commitArchive(t, archive, volume, state) }
+func (c *Catalog) CommitArchive(ctx context.Context, archive capstan.Archive, state capstan.CopyState, volumes ...capstan.VolumeID) error {
+	commit := func(t *tx) error { return c.commitArchive(t, archive, state, volumes) }
 	c.mu.Lock()
 	w := c.writers[archive.Set]
 	c.mu.Unlock()
@@ -86,7 +87,7 @@ func (c *Catalog) CommitArchive(ctx context.Context, archive capstan.Archive, vo
 	return c.write(ctx, "commit archive "+archive.Name, commit)
 }
 
-func (c *Catalog) commitArchive(t *tx, a capstan.Archive, volume capstan.VolumeID, state capstan.CopyState) error {
+func (c *Catalog) commitArchive(t *tx, a capstan.Archive, state capstan.CopyState, volumes []capstan.VolumeID) error {
 	no, err := t.setNo(a.Set)
 	if err != nil {
 		return err
@@ -100,7 +101,12 @@ func (c *Catalog) commitArchive(t *tx, a capstan.Archive, volume capstan.VolumeI
 			return err
 		}
 	}
-	return t.setCopy(no, a.Number, volume, state, "", c.now())
+	for _, volume := range volumes {
+		if err := t.setCopy(no, a.Number, volume, state, "", c.now()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // requireArchive fails unless the archive is committed with the same content.
@@ -199,12 +205,17 @@ func (c *Catalog) Copies(ctx context.Context, id capstan.SetID) ([]capstan.Copy,
 	}
 	var copies []capstan.Copy
 	err = each(ctx, c.reads, sqlCopies, with(row.no), func(rows *sql.Rows) error {
-		copied := capstan.Copy{Set: id}
-		var changed, verified int64
-		err := rows.Scan(&copied.Number, &copied.Volume, &copied.State, &changed, &verified, &copied.Problem)
-		copied.Changed, copied.Verified = fromUnix(changed), fromUnix(verified)
+		copied, err := scanCopy(rows)
+		copied.Set = id
 		copies = append(copies, copied)
 		return err
 	})
 	return copies, c.failed(ctx, "copies of set "+string(id), err)
+}
+
+func scanCopy(rows *sql.Rows) (c capstan.Copy, err error) {
+	var changed, verified, retry int64
+	err = rows.Scan(&c.Number, &c.Volume, &c.State, &changed, &verified, &c.Attempts, &retry, &c.Problem)
+	c.Changed, c.Verified, c.Retry = fromUnix(changed), fromUnix(verified), fromUnix(retry)
+	return c, err
 }

@@ -98,8 +98,10 @@ func (c *Catalog) purge(ctx context.Context, no int64) error {
 }
 
 func (t *tx) removeSetRow(no int64) error {
-	if _, err := t.exec(sqlDeleteAllDirs, no); err != nil {
-		return err
+	for _, query := range []string{sqlDeleteAllDirs, sqlDeleteDemands} {
+		if _, err := t.exec(query, no); err != nil {
+			return err
+		}
 	}
 	_, err := t.exec(sqlDeleteSet, no)
 	return err

@@ -121,6 +121,9 @@ func (c *Catalog) endImport(t *tx, id capstan.SetID, archives []capstan.Archive,
 			return err
 		}
 	}
+	if err := t.setDemand(set.no, volume, capstan.CopyWritten); err != nil {
+		return err
+	}
 	_, err = t.exec(sqlSetPhase, phaseThere, set.no)
 	return err
 }
@@ -152,6 +155,6 @@ func (c *Catalog) addCopies(ctx context.Context, id capstan.SetID, archives []ca
 				return err
 			}
 		}
-		return nil
+		return t.setDemand(no, volume, capstan.CopyWritten)
 	})
 }

@@ -126,8 +126,8 @@ func (c *Catalog) SkipSet(ctx context.Context, id capstan.SetID) error {
 }
 
 // SetStatus records what became of a set. complete and partial are refused
-// while an archive of the set is not committed: success is derived from what is
-// durable.
+// while an archive of the set is not committed, and complete while a volume lacks
+// it: success is derived from what is durable.
 func (c *Catalog) SetStatus(ctx context.Context, id capstan.SetID, status capstan.RunStatus, n capstan.Counts) error {
 	return c.write(ctx, "record the status of set "+string(id), func(t *tx) error {
 		no, err := t.setNo(id)
@@ -145,6 +145,16 @@ func (c *Catalog) SetStatus(ctx context.Context, id capstan.SetID, status capsta
 			}
 			if open {
 				return fmt.Errorf("set %s cannot be %s: an archive of it is not committed", id, status)
+			}
+		}
+		if status == capstan.RunComplete {
+			var volume string
+			unmet, err := t.one(sqlUnmet, with(no), &volume)
+			if err != nil {
+				return err
+			}
+			if unmet {
+				return fmt.Errorf("set %s cannot be complete: volume %s does not have it", id, volume)
 			}
 		}
 		_, err = t.exec(sqlFinishSet, string(status), finished, n.Entries, n.Stored, n.Changed, n.Unchanged,
@@ -169,6 +179,9 @@ func (c *Catalog) ForgetSet(ctx context.Context, id capstan.SetID, now time.Time
 			return err
 		}
 		if _, err := t.exec(sqlForgetCopies, unix(now), no); err != nil {
+			return err
+		}
+		if _, err := t.exec(sqlForgetDemands, no); err != nil {
 			return err
 		}
 		_, err = t.exec(sqlForgetSet, unix(now), no)

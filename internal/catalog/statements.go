@@ -38,28 +38,29 @@ const (
 const (
 	setColumns = `no, id, job, base, claim, status, started, finished, codec, host, sources, forgotten,
 		entries, stored, changed, unchanged, excluded, vanished, failed, deleted, bytes_in, bytes_out`
-	sqlTakeNumber   = `UPDATE counters SET last = last + 1 WHERE name = ?`
-	sqlFirstNumber  = `INSERT INTO counters (name, last) VALUES (?, 1)`
-	sqlLastNumber   = `SELECT last FROM counters WHERE name = ?`
-	sqlNumberTaken  = `UPDATE counters SET last = ? WHERE name = ? AND last < ?`
-	sqlMonthKnown   = `INSERT INTO counters (name, last) SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM counters WHERE name = ?)`
-	sqlStillThere   = `SELECT 1 FROM sets WHERE no = ? AND phase = 0`
-	sqlInsertSet    = `INSERT INTO sets (month, number, phase, ` + setColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	sqlSet          = `SELECT ` + setColumns + ` FROM sets WHERE id = ? AND phase = 0`
-	sqlSetAnyPhase  = `SELECT no, phase, status FROM sets WHERE id = ?`
-	sqlSets         = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 ORDER BY month DESC, number DESC`
-	sqlSetsOfJob    = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 AND job = ? ORDER BY month DESC, number DESC`
-	sqlOpenSets     = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 AND job = ? AND status IN ('running', 'interrupted') ORDER BY month DESC, number DESC`
-	sqlLatest       = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 AND forgotten = 0 AND status IN ('complete', 'partial') ORDER BY month DESC, number DESC LIMIT 1`
-	sqlLatestOfJob  = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 AND forgotten = 0 AND status IN ('complete', 'partial') AND job = ? ORDER BY month DESC, number DESC LIMIT 1`
-	sqlFinishSet    = `UPDATE sets SET status = ?, finished = ?, entries = ?, stored = ?, changed = ?, unchanged = ?, excluded = ?, vanished = ?, failed = ?, deleted = ?, bytes_in = ?, bytes_out = ? WHERE no = ?`
-	sqlSetBase      = `UPDATE sets SET base = ? WHERE no = ?`
-	sqlSetPhase     = `UPDATE sets SET phase = ? WHERE no = ?`
-	sqlSetsInPhase  = `SELECT no FROM sets WHERE phase = ? ORDER BY no`
-	sqlForgetSet    = `UPDATE sets SET forgotten = ? WHERE no = ?`
-	sqlForgetCopies = `UPDATE copies SET state = 'forgotten', changed = ?, problem = '' WHERE set_no = ? AND state <> 'forgotten'`
-	sqlDeleteSet    = `DELETE FROM sets WHERE no = ?`
-	sqlSetIsEmpty   = `SELECT 1 FROM sets WHERE no = ?
+	sqlTakeNumber    = `UPDATE counters SET last = last + 1 WHERE name = ?`
+	sqlFirstNumber   = `INSERT INTO counters (name, last) VALUES (?, 1)`
+	sqlLastNumber    = `SELECT last FROM counters WHERE name = ?`
+	sqlNumberTaken   = `UPDATE counters SET last = ? WHERE name = ? AND last < ?`
+	sqlMonthKnown    = `INSERT INTO counters (name, last) SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM counters WHERE name = ?)`
+	sqlStillThere    = `SELECT 1 FROM sets WHERE no = ? AND phase = 0`
+	sqlInsertSet     = `INSERT INTO sets (month, number, phase, ` + setColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	sqlSet           = `SELECT ` + setColumns + ` FROM sets WHERE id = ? AND phase = 0`
+	sqlSetAnyPhase   = `SELECT no, phase, status FROM sets WHERE id = ?`
+	sqlSets          = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 ORDER BY month DESC, number DESC`
+	sqlSetsOfJob     = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 AND job = ? ORDER BY month DESC, number DESC`
+	sqlOpenSets      = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 AND job = ? AND status IN ('running', 'interrupted') ORDER BY month DESC, number DESC`
+	sqlLatest        = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 AND forgotten = 0 AND status IN ('complete', 'partial') ORDER BY month DESC, number DESC LIMIT 1`
+	sqlLatestOfJob   = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 AND forgotten = 0 AND status IN ('complete', 'partial') AND job = ? ORDER BY month DESC, number DESC LIMIT 1`
+	sqlFinishSet     = `UPDATE sets SET status = ?, finished = ?, entries = ?, stored = ?, changed = ?, unchanged = ?, excluded = ?, vanished = ?, failed = ?, deleted = ?, bytes_in = ?, bytes_out = ? WHERE no = ?`
+	sqlSetBase       = `UPDATE sets SET base = ? WHERE no = ?`
+	sqlSetPhase      = `UPDATE sets SET phase = ? WHERE no = ?`
+	sqlSetsInPhase   = `SELECT no FROM sets WHERE phase = ? ORDER BY no`
+	sqlForgetSet     = `UPDATE sets SET forgotten = ? WHERE no = ?`
+	sqlForgetDemands = `UPDATE demands SET state = 'forgotten' WHERE set_no = ?`
+	sqlForgetCopies  = `UPDATE copies SET state = 'forgotten', changed = ?, problem = '' WHERE set_no = ? AND state <> 'forgotten'`
+	sqlDeleteSet     = `DELETE FROM sets WHERE no = ?`
+	sqlSetIsEmpty    = `SELECT 1 FROM sets WHERE no = ?
 		AND NOT EXISTS (SELECT 1 FROM archives WHERE set_no = no)
 		AND NOT EXISTS (SELECT 1 FROM entries WHERE set_no = no)`
 )
@@ -96,9 +97,9 @@ const (
 	sqlArchiveBytes   = `SELECT CAST(coalesce(sum(size), 0) AS BIGINT) FROM archives WHERE set_no = ? AND committed = 1`
 	sqlDeleteArchive  = `DELETE FROM archives WHERE set_no = ? AND number = ?`
 	sqlDeleteArchives = `DELETE FROM archives WHERE set_no = ?`
-	copyColumns       = `number, volume, state, changed, verified, problem`
+	copyColumns       = `number, volume, state, changed, verified, attempts, retry, problem`
 	sqlUpdateCopy     = `UPDATE copies SET state = ?, changed = ?, problem = ? WHERE set_no = ? AND number = ? AND volume = ?`
-	sqlInsertCopy     = `INSERT INTO copies (state, changed, problem, set_no, number, volume, verified) VALUES (?, ?, ?, ?, ?, ?, 0)`
+	sqlInsertCopy     = `INSERT INTO copies (state, changed, problem, set_no, number, volume, verified, attempts, retry) VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0)`
 	sqlCopyVerified   = `UPDATE copies SET verified = ? WHERE set_no = ? AND number = ? AND volume = ?`
 	sqlCopyKnown      = `SELECT 1 FROM copies WHERE set_no = ? AND number = ? AND volume = ?`
 	sqlCopies         = `SELECT ` + copyColumns + ` FROM copies WHERE set_no = ? ORDER BY number, volume`
@@ -107,4 +108,48 @@ const (
 	sqlDeleteCopiesOf = `DELETE FROM copies WHERE set_no = ? AND number = ?`
 	sqlAllUncommitted = `SELECT 1 FROM archives WHERE set_no = ? AND committed = 0 LIMIT 1`
 	sqlArchiveKnown   = `SELECT committed, name, size, hash FROM archives WHERE set_no = ? AND number = ?`
+)
+
+// The queue: copies that volumes have yet to get. A copy that is being written
+// when its process dies is taken up again like one that is queued.
+const (
+	sqlNextCopy = `SELECT a.number, a.name, a.codec, a.entries, a.tar_size, a.size, a.hash, c.attempts
+		FROM copies c, archives a
+		WHERE c.set_no = ? AND c.volume = ? AND a.set_no = c.set_no AND a.number = c.number AND a.committed = 1
+		AND (c.state IN ('sealed', 'queued', 'writing') OR (c.state = 'failed' AND c.retry > 0 AND c.retry <= ?))
+		ORDER BY c.number LIMIT 1`
+	sqlNextRetry = `SELECT coalesce(min(retry), 0) FROM copies WHERE set_no = ? AND volume = ? AND state = 'failed' AND retry > 0`
+	sqlQueued    = `SELECT count(*) FROM copies WHERE set_no = ? AND volume = ? AND state IN ('sealed', 'queued', 'writing')`
+	sqlFailCopy  = `UPDATE copies SET state = 'failed', changed = ?, problem = ?, retry = ?, attempts = attempts + 1
+		WHERE set_no = ? AND number = ? AND volume = ?`
+	sqlFailWaiting = `UPDATE copies SET state = 'failed', changed = ?, problem = ?, retry = 0
+		WHERE set_no = ? AND volume = ? AND (state IN ('sealed', 'queued', 'writing') OR (state = 'failed' AND retry > 0))`
+	sqlRequeueCopies = `UPDATE copies SET state = 'queued', changed = ?, problem = '', retry = 0, attempts = 0
+		WHERE set_no = ? AND volume = ? AND state IN ('packing', 'sealed', 'writing', 'failed', 'missing', 'damaged')
+		AND number IN (SELECT number FROM archives WHERE set_no = ? AND committed = 1)`
+	sqlAbandonCopies = `UPDATE copies SET state = 'forgotten', changed = ?, retry = 0
+		WHERE set_no = ? AND volume = ? AND state NOT IN ('written', 'verified', 'forgotten')`
+	sqlMissingCopies = `SELECT a.number FROM archives a WHERE a.set_no = ? AND a.committed = 1
+		AND NOT EXISTS (SELECT 1 FROM copies c WHERE c.set_no = a.set_no AND c.number = a.number AND c.volume = ?)`
+	sqlAwaited = `SELECT 1 FROM copies WHERE set_no = ? AND number = ? AND state NOT IN ('written', 'verified', 'forgotten') LIMIT 1`
+	sqlGood    = `SELECT 1 FROM copies WHERE set_no = ? AND number = ? AND state IN ('written', 'verified') LIMIT 1`
+)
+
+// Demands: which volumes a set shall lie on.
+const (
+	sqlUpdateDemand  = `UPDATE demands SET state = ? WHERE set_no = ? AND volume = ?`
+	sqlInsertDemand  = `INSERT INTO demands (state, set_no, volume) VALUES (?, ?, ?)`
+	sqlDemandKnown   = `SELECT 1 FROM demands WHERE set_no = ? AND volume = ?`
+	sqlDemands       = `SELECT volume, state FROM demands WHERE set_no = ? ORDER BY volume`
+	sqlDeleteDemands = `DELETE FROM demands WHERE set_no = ?`
+	sqlUnmet         = `SELECT volume FROM demands WHERE set_no = ? AND state NOT IN ('written', 'forgotten') LIMIT 1`
+	sqlAnyUnmet      = `SELECT 1 FROM demands d, sets s WHERE d.set_no = s.no AND s.phase = 0 AND d.state NOT IN ('written', 'forgotten') LIMIT 1`
+)
+
+// Stages.
+const (
+	sqlStages      = `SELECT location FROM stages ORDER BY location`
+	sqlStageAt     = `SELECT id FROM stages WHERE location = ?`
+	sqlUpdateStage = `UPDATE stages SET id = ? WHERE location = ?`
+	sqlInsertStage = `INSERT INTO stages (id, location) VALUES (?, ?)`
 )

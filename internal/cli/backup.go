@@ -37,15 +37,21 @@ type backupFlags struct {
 	timeout       time.Duration
 	pre, post     []string
 	hooks         hooks // of pre and post, else of the job
+	deliver       deliverFlags
 }
 
 func (a *app) backupCommand() *cobra.Command {
 	var flags backupFlags
 	cmd := &cobra.Command{
-		Use:   "backup SOURCE... --to VOLUME | backup --job NAME",
-		Short: "Back up file trees into a new set on a volume",
-		Long: `Back up one or more file trees into a set of archives on a volume. With --job, the
+		Use:   "backup SOURCE... --to VOLUME... | backup --job NAME",
+		Short: "Back up file trees into a new set on one volume or several",
+		Long: `Back up one or more file trees into a set of archives. With --job, the
 configuration says which, and how; flags that are given count before it.
+
+One directory is written to as it is packed. With --stage, and with several
+volumes, archives wait in the stage, and every volume gets all of them at its own
+pace: one that fails or hangs does not stop the others. What it lacks stays in the
+stage, the set is partial, and capstan retry brings it there.
 
 A second call with the same sources and volume belongs to the same job: if the
 earlier run was interrupted, it is resumed. While the job is running, a second
@@ -54,6 +60,7 @@ and the exit code 3.`,
 		Example: `  capstan backup /srv/data --to /mnt/disk
   capstan backup ~/photos ~/mail --to /mnt/disk --exclude '*.tmp' --exclude /spam
   capstan backup / --to /mnt/disk --one-file-system --compress gzip --json
+  capstan backup /srv/data --to /mnt/disk --to /mnt/nas --stage /var/tmp/stage --stage-size 50GiB
   capstan backup --job files --timeout 2h`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			sources, err := a.resolveJob(&flags, args, cmd.Flags().Changed)
@@ -64,7 +71,7 @@ and the exit code 3.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringArrayVar(&flags.to, "to", nil, "volume to write to: a directory")
+	f.StringArrayVar(&flags.to, "to", nil, "volume to write to: a directory (repeatable)")
 	f.StringVar(&flags.compress, "compress", string(config.DefaultCompress), "zstd, gzip or none")
 	f.IntVar(&flags.level, "level", config.DefaultLevel, "compression level: zstd 1 to 19, gzip 1 to 9")
 	f.StringVar(&flags.archiveSize, "archive-size", sizeText(config.DefaultArchiveSize), "cut archives when this much was packed, before compression")
@@ -77,13 +84,16 @@ and the exit code 3.`,
 	f.DurationVar(&flags.timeout, "timeout", 0, "interrupt the run after this long; the next call resumes it")
 	f.StringArrayVar(&flags.pre, "pre", nil, "run this command before the backup, and none if it fails (repeatable)")
 	f.StringArrayVar(&flags.post, "post", nil, "run this command after the backup, whatever became of it (repeatable)")
+	flags.deliver.add(f)
+	f.StringVar(&flags.deliver.stageSize, "stage-size", "", "the most that the stage may hold (default 80 % of what is free there)")
+	f.BoolVar(&flags.deliver.direct, "direct", false, "write on the one volume itself, whatever the job says of a stage")
 	a.backupJobFlag(cmd, &flags.job)
 	return cmd
 }
 
 func (a *app) backup(ctx context.Context, args []string, flags backupFlags) error {
-	if len(flags.to) != 1 {
-		return usage("backup takes one --to VOLUME, got %d", len(flags.to))
+	if len(flags.to) == 0 {
+		return usage("backup needs --to VOLUME")
 	}
 	compression, err := capstan.ParseCodec(flags.compress)
 	if err != nil {
@@ -108,6 +118,10 @@ func (a *app) backup(ctx context.Context, args []string, flags backupFlags) erro
 	if err != nil {
 		return err
 	}
+	plan, err := flags.deliver.plan(len(flags.to))
+	if err != nil {
+		return err
+	}
 	if flags.timeout > 0 {
 		timeout := &capstan.Error{
 			Class: capstan.ErrInterrupted, Op: "backup", Err: fmt.Errorf("--timeout %s is over", flags.timeout),
@@ -120,27 +134,46 @@ func (a *app) backup(ctx context.Context, args []string, flags backupFlags) erro
 	return a.with(ctx, func(ctx context.Context, d *daemon.Daemon) error {
 		return a.runPlan(ctx, d, job.Plan{
 			Name: flags.job, Pre: flags.hooks.pre, Post: flags.hooks.post, AdHoc: daemon.AdHocJob,
-			Backup: pipeline.Backup{Codec: compression, Level: level, ArchiveSize: size, Mode: mode},
-			Open: func(ctx context.Context) ([]capstan.Source, capstan.Volume, error) {
-				// The sources come first: a wrong one must not leave a new volume behind.
-				location, err := daemon.VolumePath(flags.to[0])
-				if err != nil {
-					return nil, nil, err
-				}
-				sources, err := d.Sources(args, location, daemon.SourceOptions{
+			Backup: pipeline.Backup{
+				Codec: compression, Level: level, ArchiveSize: size, Mode: mode, Limit: plan.limit, Patience: plan.patience,
+			},
+			Open: func(ctx context.Context) (job.Opened, error) {
+				return openPlan(ctx, d, args, flags.to, plan, daemon.SourceOptions{
 					Excludes: excludes, OneFileSystem: flags.oneFileSystem, IgnoreCacheDirs: flags.cacheDirs,
 				})
-				if err != nil {
-					return nil, nil, err
-				}
-				volume, err := d.Volume(ctx, flags.to[0])
-				if err != nil {
-					return nil, nil, err
-				}
-				return sources, volume, nil
 			},
 		})
 	})
+}
+
+// openPlan opens what a backup works on. The sources come first: a wrong one must
+// not leave a new volume behind.
+func openPlan(ctx context.Context, d *daemon.Daemon, sources, to []string, plan delivery, options daemon.SourceOptions) (opened job.Opened, err error) {
+	var written []string
+	for _, spec := range to {
+		location, err := daemon.VolumePath(spec)
+		if err != nil {
+			return opened, err
+		}
+		written = append(written, location)
+	}
+	if plan.staged && plan.stage != "" {
+		dir, err := daemon.VolumePath(plan.stage)
+		if err != nil {
+			return opened, err
+		}
+		written = append(written, dir)
+	}
+	if opened.Sources, err = d.Sources(sources, written, options); err != nil {
+		return opened, err
+	}
+	if plan.staged { // before the volumes: a full or foreign stage leaves none behind
+		if opened.Stage, err = d.Stage(ctx, plan.stage, plan.size); err != nil {
+			return opened, err
+		}
+	}
+	opened.Volumes, err = d.Volumes(ctx, to)
+	return opened, err
 }
 
 func (f *backupFlags) mode() (pipeline.Mode, error) {

@@ -81,6 +81,12 @@ func (f *backupFlags) complete(from config.Job, given func(flag string) bool) {
 		"one-file-system": func() { f.oneFileSystem = from.OneFileSystem },
 		"exclude-caches":  func() { f.cacheDirs = from.ExcludeCaches },
 		"timeout":         func() { f.timeout = from.Timeout },
+		"stage":           func() { f.deliver.completeStage(from, given) },
+		"stage-size":      func() { f.deliver.stageSize = sizeText(from.StageSize) },
+		"limit-rate":      func() { f.deliver.limitRate = sizeText(from.LimitRate) },
+		"attempts":        func() { f.deliver.attempts = from.Attempts },
+		"stall-warn":      func() { f.deliver.stallWarn = from.StallWarn },
+		"stall-fail":      func() { f.deliver.stallFail = from.StallFail },
 		"pre":             func() { f.hooks.pre = from.Pre },
 		"post":            func() { f.hooks.post = from.Post },
 	} {
@@ -90,8 +96,12 @@ func (f *backupFlags) complete(from config.Job, given func(flag string) bool) {
 	}
 }
 
-// sizeText is a size as a flag takes it: exact, with a unit where it is a whole one.
+// sizeText is a size as a flag takes it: exact, with a unit where it is a whole one;
+// empty for none.
 func sizeText(n capstan.Bytes) string {
+	if n == 0 {
+		return ""
+	}
 	for _, unit := range []struct {
 		size capstan.Bytes
 		name string

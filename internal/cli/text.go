@@ -74,9 +74,31 @@ func (a *app) backupSummary(ctx context.Context, s pipeline.Summary) {
 			fmt.Fprintf(&b, "  %s %s\n", output.Count(part.n), part.what)
 		}
 	}
+	deliveries(&b, s)
 	bottleneck(&b, s.Bound)
 	a.kept = true
 	a.finish(ctx, b.String(), s)
+}
+
+// deliverySummary prints what became of a retry.
+func (a *app) deliverySummary(ctx context.Context, s pipeline.Summary) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "run %d for set %s is %s in %s\n", s.Run, s.Set, s.Status, seconds(s.Seconds))
+	deliveries(&b, s)
+	bottleneck(&b, s.Bound)
+	a.kept = true
+	a.finish(ctx, b.String(), s)
+}
+
+// deliveries is a line for each volume that got the set through the stage.
+func deliveries(b *strings.Builder, s pipeline.Summary) {
+	for _, o := range s.Volumes {
+		if o.State == capstan.CopyWritten {
+			fmt.Fprintf(b, "  %s has it: %s, %s\n", o.Location, plural(int64(o.Archives), "archive"), o.Bytes)
+		} else {
+			fmt.Fprintf(b, "  %s lacks it: %s\n", o.Location, output.Clean(o.Problem))
+		}
+	}
 }
 
 func bottleneck(b *strings.Builder, bound string) {

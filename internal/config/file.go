@@ -55,6 +55,13 @@ type Job struct {
 	ArchiveSize   capstan.Bytes
 	Memory        capstan.Bytes // 0: as for every command
 	Timeout       time.Duration // 0: none
+	Stage         string        // absolute path; empty: the home's, where one is needed
+	StageSize     capstan.Bytes // 0: by what is free there
+	Direct        bool
+	LimitRate     capstan.Bytes // a second; 0: none
+	Attempts      int           // of a copy, before it waits for a person
+	StallWarn     time.Duration // 0: never
+	StallFail     time.Duration // 0: never
 	Pre, Post     []Hook
 
 	at map[string]Position // of the keys that the file gives, for later checks
@@ -65,10 +72,16 @@ const (
 	DefaultCompress    = capstan.CodecZstd
 	DefaultLevel       = 1
 	DefaultArchiveSize = 4 * capstan.GiB
+	DefaultAttempts    = 5
+	DefaultStallWarn   = time.Minute
+	DefaultStallFail   = 15 * time.Minute
 )
 
 // LeastMemory is the smallest budget that a run can work with.
 const LeastMemory = 8 * capstan.MiB
+
+// leastRate is the lowest limit of bytes a second that makes sense.
+const leastRate = capstan.KiB
 
 // leastArchive is the smallest archive size that makes sense.
 const leastArchive = capstan.MiB

@@ -45,6 +45,12 @@ jobs:
     exclude_caches: false
     archive_size: 512MiB
     memory: 16777216
+    stage: staged
+    stage_size: 50GiB
+    limit_rate: 20MiB
+    attempts: 2
+    stall_warn: 30s
+    stall_fail: 0s
     timeout: 0s
     pre:
       - echo text
@@ -89,13 +95,16 @@ func TestParse(t *testing.T) {
 		Jobs: []Job{
 			{
 				Name: "all-defaults", Sources: []string{"/etc/capstan/data"}, To: []string{"/mnt/disk"}, Exclude: []string{"*.tmp"},
-				Compress: capstan.CodecGzip, Level: 9, ArchiveSize: DefaultArchiveSize, Timeout: time.Hour, Post: []Hook{post},
+				Compress: capstan.CodecGzip, Level: 9, ArchiveSize: DefaultArchiveSize, Timeout: time.Hour,
+				Attempts: 5, StallWarn: time.Minute, StallFail: 15 * time.Minute, Post: []Hook{post},
 			},
 			{
 				Name:    "own",
 				Sources: []string{"/srv/a", "/etc/capstan/b", "postgres://u@h/db", "/etc/capstan/C:x"},
 				To:      []string{"/mnt/disk", "/etc/capstan/nas/backup", "/etc/capstan/here"}, ExcludeFrom: []string{"/etc/capstan/ex/cludes"},
 				OneFileSystem: true, Compress: capstan.CodecZstd, Level: 12, ArchiveSize: 512 * capstan.MiB, Memory: 16 * capstan.MiB,
+				Stage: "/etc/capstan/staged", StageSize: 50 * capstan.GiB, LimitRate: 20 * capstan.MiB,
+				Attempts: 2, StallWarn: 30 * time.Second, StallFail: 0,
 				Pre: []Hook{pre, {
 					Phase: PreHook, Args: []string{"/etc/capstan/bin/prepare", "3", "", "a b"}, Dir: "/etc/capstan", Timeout: 90 * time.Second,
 					OnFailure: PolicyWarn, When: WhenAlways,

@@ -71,3 +71,9 @@ func (h Home) Catalog() string { return filepath.Join(h.Dir, "catalog.db") }
 
 // Key is the path of the Ed25519 key that signs this home's sets.
 func (h Home) Key() string { return filepath.Join(h.Dir, "signing-key.pem") }
+
+// Stage is the default directory of the stage.
+func (h Home) Stage() string { return filepath.Join(h.Dir, "stage") }
+
+// Log is the directory of what is kept for whoever looks for a cause later.
+func (h Home) Log() string { return filepath.Join(h.Dir, "log") }

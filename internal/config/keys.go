@@ -54,6 +54,19 @@ var sharedKeys = [...]key[Job]{
 	{"archive_size", func(v value, j *Job) { j.ArchiveSize = v.size(leastArchive) }},
 	{"memory", func(v value, j *Job) { j.Memory = v.size(LeastMemory) }},
 	{"timeout", func(v value, j *Job) { j.Timeout, _ = v.duration(0) }},
+	{"stage", func(v value, j *Job) { j.Stage, _ = v.path() }},
+	{"stage_size", func(v value, j *Job) { j.StageSize = v.size(leastArchive) }},
+	{"direct", func(v value, j *Job) { j.Direct = v.truth() }},
+	{"limit_rate", func(v value, j *Job) { j.LimitRate = v.size(leastRate) }},
+	{"attempts", func(v value, j *Job) {
+		if n, ok := v.whole(); ok && n < 1 {
+			v.wrong("a copy is tried at least once")
+		} else if ok {
+			j.Attempts = n
+		}
+	}},
+	{"stall_warn", func(v value, j *Job) { j.StallWarn, _ = v.duration(0) }},
+	{"stall_fail", func(v value, j *Job) { j.StallFail, _ = v.duration(0) }},
 	{"pre", func(v value, j *Job) { j.Pre = v.hooks(PreHook, preKeys[:]) }},
 	{"post", func(v value, j *Job) { j.Post = v.hooks(PostHook, postKeys[:]) }},
 }
@@ -216,6 +229,9 @@ func (v value) missing(at map[string]Position, key, text string) {
 
 // check looks at values that depend on each other.
 func (j *Job) check(v value, name string) {
+	if place, both := j.at["direct"]; both && j.Direct && (j.Stage != "" || len(j.To) > 1) {
+		v.r.problems = append(v.r.problems, Problem{v.r.path, place, name + ".direct: it goes with one volume and without a stage"})
+	}
 	at, ok := j.at["level"]
 	if !ok {
 		return // the default suits every codec
@@ -229,7 +245,8 @@ func (j *Job) check(v value, name string) {
 
 // builtIn is a job before any file said something.
 func builtIn() Job {
-	return Job{Compress: DefaultCompress, Level: DefaultLevel, ArchiveSize: DefaultArchiveSize, at: map[string]Position{}}
+	return Job{Compress: DefaultCompress, Level: DefaultLevel, ArchiveSize: DefaultArchiveSize,
+		Attempts: DefaultAttempts, StallWarn: DefaultStallWarn, StallFail: DefaultStallFail, at: map[string]Position{}}
 }
 
 // clone copies a job; its lists are replaced, never changed, so they are shared.

@@ -18,9 +18,11 @@ import (
 	"capstan"
 	"capstan/internal/catalog"
 	"capstan/internal/config"
+	"capstan/internal/copier"
 	"capstan/internal/manifest"
 	"capstan/internal/pipeline"
 	"capstan/internal/progress"
+	"capstan/internal/stage"
 	"capstan/internal/volume/dir"
 )
 
@@ -39,6 +41,7 @@ type Daemon struct {
 	Catalog *catalog.Catalog
 	Engine  *pipeline.Engine
 	Tracker *progress.Tracker
+	stage   *stage.Stage // nil until it was asked for
 	say     func(format string, args ...any)
 	warn    func(format string, args ...any)
 }
@@ -83,13 +86,18 @@ func Open(ctx context.Context, options Options) (*Daemon, error) {
 	d := &Daemon{Home: home, Catalog: records, Tracker: tracker, say: options.Say, warn: options.Warn}
 	d.Engine = &pipeline.Engine{
 		Catalog: records, Tracker: tracker, Key: key, Host: host, Now: time.Now,
-		Open: d.reopen, Say: options.Say, Memory: options.Memory,
+		Open: d.reopen, Say: options.Say, Warn: options.Warn, Memory: options.Memory, Dump: d.dump,
 	}
 	return d, nil
 }
 
-// Close closes the catalog.
-func (d *Daemon) Close() error { return d.Catalog.Close() }
+// Close closes the stage and the catalog.
+func (d *Daemon) Close() error {
+	if d.stage == nil {
+		return d.Catalog.Close()
+	}
+	return errors.Join(d.stage.Close(), d.Catalog.Close())
+}
 
 // VolumePath is the location of the volume that the user named, whether or not it
 // is there already.
@@ -132,13 +140,18 @@ func (d *Daemon) reopen(_ context.Context, info capstan.VolumeInfo) (capstan.Vol
 	return dir.Open(info.Location, dir.Options{Known: info.ID, Catalog: d.Engine.Key.ID()})
 }
 
-// AdHocJob is the key of the unnamed job of these sources and volume.
-func AdHocJob(sources []capstan.Source, volume capstan.Volume) capstan.JobKey {
+// AdHocJob is the key of the unnamed job of these sources and volumes.
+func AdHocJob(sources []capstan.Source, volumes []copier.Volume) capstan.JobKey {
 	specs := make([]string, len(sources))
 	for i, source := range sources {
 		specs[i] = source.Spec()
 	}
+	locations := make([]string, len(volumes))
+	for i, volume := range volumes {
+		locations[i] = volume.Info.Location
+	}
 	slices.Sort(specs)
-	sum := sha256.Sum256([]byte(strings.Join(specs, "\x00") + "\x00\x00" + volume.Info().Location))
+	slices.Sort(locations)
+	sum := sha256.Sum256([]byte(strings.Join(specs, "\x00") + "\x00\x00" + strings.Join(locations, "\x00")))
 	return capstan.JobKey("adhoc-" + hex.EncodeToString(sum[:6]))
 }

@@ -23,17 +23,17 @@ type SourceOptions struct {
 }
 
 // Sources makes the sources that the user named. Two of the same base name are
-// numbered ("data", "data-2"). The volume at the given VolumePath, which need not be
-// there yet, and the home are left out where they lie within a source: a backup
-// that reads what it writes has no end.
-func (d *Daemon) Sources(specs []string, volume string, options SourceOptions) ([]capstan.Source, error) {
+// numbered ("data", "data-2"). The directories that are written to (volumes, by
+// their VolumePath, which need not be there yet, and the stage) and the home are left
+// out where they lie within a source: a backup that reads what it writes has no end.
+func (d *Daemon) Sources(specs, written []string, options SourceOptions) ([]capstan.Source, error) {
 	used := map[string]bool{}
 	var sources []capstan.Source
 	for _, spec := range specs {
 		if err := onlyFiles("source", spec); err != nil {
 			return nil, err
 		}
-		if path, err := absolute(spec); err == nil && path == volume {
+		if path, err := absolute(spec); err == nil && slices.Contains(written, path) {
 			return nil, &capstan.Error{
 				Class: capstan.ErrRefused, Op: "backup", Object: spec, Err: errors.New("it is the volume itself"),
 				Next: "name a directory within it, or another volume",
@@ -41,7 +41,7 @@ func (d *Daemon) Sources(specs []string, volume string, options SourceOptions) (
 		}
 		d.warnOfPaths(spec, options.Excludes)
 		own := options
-		for _, dir := range []string{volume, d.Home.Dir} {
+		for _, dir := range append(slices.Clip(written), d.Home.Dir) {
 			if pattern, inside := d.within(spec, dir); inside {
 				d.say("%s lies within the source %s and is left out", dir, spec)
 				own.Excludes = append(slices.Clone(own.Excludes), pattern)

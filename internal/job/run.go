@@ -10,9 +10,11 @@ import (
 	"capstan"
 	"capstan/internal/catalog"
 	"capstan/internal/config"
+	"capstan/internal/copier"
 	"capstan/internal/hook"
 	"capstan/internal/pipeline"
 	"capstan/internal/progress"
+	"capstan/internal/stage"
 )
 
 // forHook is what the stages pre and post wait for.
@@ -25,13 +27,31 @@ const recordTime = 20 * time.Second
 type Plan struct {
 	// Name is that of a configured job, and its key; empty for an ad hoc run.
 	Name string
-	// Open makes the sources and opens the volume, which Run closes.
-	Open func(ctx context.Context) ([]capstan.Source, capstan.Volume, error)
+	// Open makes the sources and opens the volumes, which Run closes, and the stage.
+	Open func(ctx context.Context) (Opened, error)
 	// AdHoc gives the key of a run without a name.
-	AdHoc func([]capstan.Source, capstan.Volume) capstan.JobKey
+	AdHoc func([]capstan.Source, []copier.Volume) capstan.JobKey
 	// Backup says how archives are made; Run fills in the rest of it.
 	Backup    pipeline.Backup
 	Pre, Post []config.Hook
+}
+
+// Opened is what a plan works on.
+type Opened struct {
+	Sources []capstan.Source
+	Volumes []copier.Volume
+	Stage   *stage.Stage // of whoever opened it; nil: none is needed
+}
+
+// close closes the volumes of a plan that did not come to its backup.
+func (o *Opened) close() error {
+	var errs []error
+	for _, v := range o.Volumes {
+		if v.Opened != nil {
+			errs = append(errs, v.Opened.Close())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Runner runs plans; all its fields are set once.
@@ -48,28 +68,28 @@ func (r Runner) Run(ctx context.Context, p Plan) (pipeline.Summary, error) {
 	if p.Name != "" {
 		key := capstan.JobKey(p.Name)
 		return r.guarded(ctx, p, key, func(ctx context.Context, lock *catalog.Lock) (pipeline.Summary, error) {
-			sources, volume, err := p.Open(ctx)
+			opened, err := p.Open(ctx)
 			if err != nil {
 				return notBegun(err), err
 			}
-			return r.backup(ctx, p.backup(key, lock), sources, volume)
+			return r.backup(ctx, p.backup(key, lock), opened)
 		})
 	}
-	sources, volume, err := p.Open(ctx)
+	opened, err := p.Open(ctx)
 	if err != nil {
 		return notBegun(err), err
 	}
-	key := p.AdHoc(sources, volume)
+	key := p.AdHoc(opened.Sources, opened.Volumes)
 	if len(p.Pre)+len(p.Post) == 0 {
-		return r.backup(ctx, p.backup(key, nil), sources, volume)
+		return r.backup(ctx, p.backup(key, nil), opened)
 	}
 	handedOn := false
 	summary, err := r.guarded(ctx, p, key, func(ctx context.Context, lock *catalog.Lock) (pipeline.Summary, error) {
 		handedOn = true
-		return r.backup(ctx, p.backup(key, lock), sources, volume)
+		return r.backup(ctx, p.backup(key, lock), opened)
 	})
 	if !handedOn {
-		err = errors.Join(err, volume.Close())
+		err = errors.Join(err, opened.close())
 	}
 	return summary, err
 }
@@ -81,11 +101,10 @@ func (p *Plan) backup(key capstan.JobKey, lock *catalog.Lock) pipeline.Backup {
 	return b
 }
 
-// backup makes the backup and closes the volume: a hook after it may unmount it.
-func (r Runner) backup(ctx context.Context, b pipeline.Backup, sources []capstan.Source, volume capstan.Volume) (pipeline.Summary, error) {
-	b.Sources, b.Volume = sources, volume
-	summary, err := r.Engine.Backup(ctx, b)
-	return summary, errors.Join(err, volume.Close())
+// backup makes the backup, which closes the volumes: a hook after it may unmount them.
+func (r Runner) backup(ctx context.Context, b pipeline.Backup, opened Opened) (pipeline.Summary, error) {
+	b.Sources, b.Volumes, b.Stage = opened.Sources, opened.Volumes, opened.Stage
+	return r.Engine.Backup(ctx, b)
 }
 
 // guarded does work between the hooks of the plan, under the job's lock. A run

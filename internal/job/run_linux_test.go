@@ -17,6 +17,7 @@ import (
 	"capstan"
 	"capstan/internal/catalog"
 	"capstan/internal/config"
+	"capstan/internal/copier"
 	"capstan/internal/manifest"
 	"capstan/internal/pipeline"
 	"capstan/internal/progress"
@@ -78,7 +79,7 @@ func newBench(t *testing.T) *bench {
 		b.told = append(b.told, fmt.Sprintf(format, args...))
 	}
 	b.Runner = Runner{Warn: tell, Engine: &pipeline.Engine{
-		Catalog: records, Tracker: progress.New(time.Now), Key: key, Host: "test", Now: time.Now, Say: tell, Memory: 16 * capstan.MiB,
+		Catalog: records, Tracker: progress.New(time.Now), Key: key, Host: "test", Now: time.Now, Say: tell, Warn: tell, Memory: 16 * capstan.MiB,
 		Open: func(_ context.Context, info capstan.VolumeInfo) (capstan.Volume, error) {
 			return dir.Open(info.Location, dir.Options{Known: info.ID, Catalog: key.ID()})
 		},
@@ -99,19 +100,21 @@ func (b *bench) plan(pre, post string) Plan {
 	return Plan{
 		Name: "nightly", Pre: hooks(config.PreHook, pre), Post: hooks(config.PostHook, post),
 		Backup: pipeline.Backup{Codec: capstan.CodecZstd, Level: 1, ArchiveSize: capstan.GiB},
-		AdHoc:  func([]capstan.Source, capstan.Volume) capstan.JobKey { return "adhoc-1" },
-		Open: func(context.Context) ([]capstan.Source, capstan.Volume, error) {
+		AdHoc:  func([]capstan.Source, []copier.Volume) capstan.JobKey { return "adhoc-1" },
+		Open: func(context.Context) (opened Opened, err error) {
 			b.opened++
 			source, err := files.New(filepath.Join(b.dir, "data"), files.Options{})
 			if err != nil {
 				b.unopened++
-				return nil, nil, err
+				return opened, err
 			}
 			volume, err := dir.Open(filepath.Join(b.dir, "vol"), dir.Options{Create: true, Catalog: b.Engine.Key.ID()})
 			if err != nil {
-				return nil, nil, err
+				return opened, err
 			}
-			return []capstan.Source{source}, &closing{volume, &b.closed}, nil
+			opened.Sources = []capstan.Source{source}
+			opened.Volumes = []copier.Volume{{Info: volume.Info(), Opened: &closing{volume, &b.closed}}}
+			return opened, nil
 		},
 	}
 }

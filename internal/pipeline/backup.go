@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -12,38 +14,30 @@ import (
 	"capstan"
 	"capstan/internal/archive"
 	"capstan/internal/catalog"
-	"capstan/internal/progress"
+	"capstan/internal/copier"
+	"capstan/internal/stage"
 )
 
 // Backup is what one run of a job shall do.
 type Backup struct {
-	Job         capstan.JobKey
-	JobName     string // empty for an ad hoc job
-	Sources     []capstan.Source
-	Volume      capstan.Volume
+	Job     capstan.JobKey
+	JobName string // empty for an ad hoc job
+	Sources []capstan.Source
+	// Volumes shall each hold the set; Backup closes them. Without a stage there is
+	// one, and it is opened.
+	Volumes []copier.Volume
+	// Stage is where archives wait for their volumes; nil: they are written on the
+	// one volume itself.
+	Stage       *stage.Stage
 	Codec       capstan.Codec
 	Level       int
 	ArchiveSize capstan.Bytes // of the tar stream, before compression
 	Mode        Mode          // empty: Full
+	Limit       *copier.Limit // of the bytes a second that volumes get; nil: none
+	Patience    Patience
 	// Lock is the job's lock, of a caller that does more under it and frees it
 	// itself; nil: it is taken for this run.
 	Lock *catalog.Lock
-}
-
-// Summary is the result of a run, as the command contract promises it.
-type Summary struct {
-	Type     string                 `json:"type"` // always "summary"
-	Run      capstan.RunID          `json:"run"`
-	Set      capstan.SetID          `json:"set"`
-	Status   capstan.RunStatus      `json:"status"`
-	Resumed  bool                   `json:"resumed,omitempty"`
-	Archives int                    `json:"archives"`
-	Seconds  float64                `json:"seconds"`
-	Stages   []progress.StageReport `json:"stages"`
-	Bound    string                 `json:"bottleneck,omitempty"`
-	Error    string                 `json:"error,omitempty"`
-	Problems []Problem              `json:"problems,omitempty"`
-	capstan.Counts
 }
 
 // cleanupTime bounds what a cancelled run still does to leave true records.
@@ -53,19 +47,40 @@ const cleanupTime = 20 * time.Second
 // also beside an error. Errors: capstan.ErrLocked when the job is running
 // already, capstan.ErrInterrupted when ctx ended it (the next run resumes),
 // capstan.ErrIncomplete when the set is partial, any other when it failed.
+//
+// It blocks until the run is over, or has been cancelled and hangs in a call to
+// the operating system that does not return: then the job stays locked for as
+// long as the process lives.
 func (e *Engine) Backup(ctx context.Context, job Backup) (Summary, error) {
+	defer job.close()
 	lock, err := e.lockJob(ctx, job)
 	if err != nil {
 		return Summary{Type: "summary", Status: capstan.RunFailed, Error: err.Error()}, err
 	}
 	run := &backupRun{Engine: e, Backup: job, started: e.Now()}
-	runErr := run.claim(ctx)
-	if runErr == nil {
-		runErr = run.work(ctx)
-	}
-	runErr = run.tell(ctx, runErr)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	runErr, stuck := e.watched(ctx, cancel, job.Patience, run, func(ctx context.Context) error {
+		err := run.claim(ctx)
+		if err == nil {
+			err = run.work(ctx)
+		}
+		return run.tell(ctx, err)
+	})
 	summary, err := run.finish(ctx, runErr)
+	if stuck {
+		return summary, err
+	}
 	return summary, errors.Join(err, lock.Unlock())
+}
+
+// close closes the volumes; what fails then was read only, or is committed.
+func (b *Backup) close() {
+	for _, v := range b.Volumes {
+		if v.Opened != nil {
+			_ = v.Opened.Close()
+		}
+	}
 }
 
 type unlocker interface{ Unlock() error }
@@ -75,11 +90,14 @@ func (e *Engine) lockJob(ctx context.Context, job Backup) (unlocker, error) {
 	for i, source := range job.Sources {
 		specs[i] = source.Spec()
 	}
-	info := job.Volume.Info()
-	if err := e.Catalog.EnsureVolume(ctx, info); err != nil {
-		return nil, err
+	locations := make([]string, len(job.Volumes))
+	for i, volume := range job.Volumes {
+		locations[i] = volume.Info.Location
+		if err := e.Catalog.EnsureVolume(ctx, volume.Info); err != nil {
+			return nil, err
+		}
 	}
-	if err := e.Catalog.EnsureJob(ctx, job.Job, job.JobName, specs, []string{info.Location}); err != nil {
+	if err := e.Catalog.EnsureJob(ctx, job.Job, job.JobName, specs, locations); err != nil {
 		return nil, err
 	}
 	if job.Lock != nil {
@@ -104,30 +122,44 @@ type backupRun struct {
 	tally   tally
 	adopted map[capstan.ArchiveNumber]bool // sealed by an interrupted run of this set
 	stale   map[capstan.ArchiveNumber]bool // of these, those that hold what the source has no more
+	queue   atomic.Pointer[copier.Queue]   // to the volumes; nil without a stage, and before it is started
 	started time.Time
+
+	counted    sync.Once // the bytes of the set's own files
+	packed     sync.Once // sets end
+	end        time.Time
+	outcomesMu sync.Mutex
+	outcomes   []copier.Outcome
 }
 
-// work packs all sources and completes the set on the volume.
+// work packs all sources and brings the set to its volumes.
 func (r *backupRun) work(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	beatCtx, stop := context.WithCancel(ctx)
 	group.Go(func() error { return r.heartbeat(beatCtx) })
 	group.Go(func() error {
 		defer stop()
-		if err := r.pack(ctx); err != nil {
+		r.startQueue(ctx)
+		err := r.packAll(ctx)
+		if err != nil {
+			r.stopQueue(err)
 			return err
-		}
-		if len(r.stale) > 0 {
-			if err := r.unseal(ctx); err != nil {
-				return err
-			}
-			if err := r.pack(ctx); err != nil {
-				return err
-			}
 		}
 		return r.complete(ctx)
 	})
 	return group.Wait()
+}
+
+// packAll packs what is not sealed, and once more what turns out to be stale.
+func (r *backupRun) packAll(ctx context.Context) error {
+	if err := r.pack(ctx); err != nil || len(r.stale) == 0 {
+		return err
+	}
+	if err := r.unseal(ctx); err != nil {
+		return err
+	}
+	r.startQueue(ctx)
+	return r.pack(ctx)
 }
 
 // pack drives every entry of the sources into archives on the volume.
@@ -254,65 +286,17 @@ func (r *backupRun) tell(ctx context.Context, err error) error {
 	if _, told := errors.AsType[*capstan.Error](err); told || err == nil || ctx.Err() != nil {
 		return err
 	}
-	if _, gone := r.Volume.Free(ctx); errors.Is(gone, capstan.ErrRefused) {
+	if r.Stage != nil {
+		return err // its own errors say it
+	}
+	if _, gone := r.direct().Free(ctx); errors.Is(gone, capstan.ErrRefused) {
 		return errors.Join(gone, err)
 	}
 	if !errors.Is(err, capstan.ErrNoSpace) {
 		return err
 	}
 	return &capstan.Error{
-		Class: capstan.ErrNoSpace, Op: "backup to", Object: r.Volume.Info().Location, Err: err,
+		Class: capstan.ErrNoSpace, Op: "backup to", Object: r.Volumes[0].Info.Location, Err: err,
 		Safe: "the finished files on it are whole", Next: "make room, then run the job again: it goes on with what is finished",
 	}
-}
-
-// finish records how the run ended, in the catalog and in the summary.
-func (r *backupRun) finish(ctx context.Context, runErr error) (Summary, error) {
-	counts, archives, list := r.tally.read()
-	status := capstan.RunComplete
-	setStatus := capstan.RunComplete
-	switch {
-	case runErr != nil && (errors.Is(runErr, capstan.ErrInterrupted) || ctx.Err() != nil):
-		status, setStatus = capstan.RunInterrupted, capstan.RunInterrupted
-	case runErr != nil:
-		// The set stays resumable: its sealed archives are good.
-		status, setStatus = capstan.RunFailed, capstan.RunInterrupted
-	case counts.Failed > 0:
-		status, setStatus = capstan.RunPartial, capstan.RunPartial
-	}
-	summary := Summary{
-		Type: "summary", Run: r.run, Set: r.set.ID, Status: status, Resumed: r.resumed,
-		Archives: archives, Seconds: r.Now().Sub(r.started).Seconds(),
-		Stages: r.Tracker.Report(), Bound: r.Tracker.Bottleneck(),
-		Problems: list.List, Counts: counts,
-	}
-	if runErr != nil {
-		summary.Error = runErr.Error()
-	}
-	if r.set.ID == "" {
-		return summary, runErr
-	}
-	cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
-	defer cancel()
-	text, err := json.Marshal(summary)
-	if err == nil {
-		err = r.Catalog.SetStatus(cleanup, r.set.ID, setStatus, counts)
-	}
-	if r.run != 0 { // else the end came before it stood in the catalog
-		err = errors.Join(err, r.Catalog.FinishRun(cleanup, r.run, status, counts, text))
-	}
-	if err != nil && runErr == nil { // the catalog could not say so: it is not so
-		summary.Status, summary.Error = capstan.RunFailed, err.Error()
-	}
-	switch {
-	case runErr != nil:
-		err = errors.Join(runErr, err)
-	case err == nil && status == capstan.RunPartial:
-		err = &capstan.Error{
-			Class: capstan.ErrIncomplete, Op: "set", Object: string(r.set.ID),
-			Err:  fmt.Errorf("%d of %d entries could not be read", counts.Failed, counts.Entries),
-			Safe: "all others are stored", Next: "see: capstan show " + string(r.set.ID),
-		}
-	}
-	return summary, err
 }

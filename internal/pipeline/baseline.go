@@ -93,12 +93,13 @@ func (b *baseline) Children(ctx context.Context, dir string) ([]capstan.Entry, e
 // deletions yields what has to be removed from the tree of the sets before, ere
 // this set's archives are unpacked over it: what is gone, what this set does not
 // hold any more, and directories that became something else.
-func (r *backupRun) deletions(ctx context.Context) iter.Seq2[string, error] {
+func (f *finisher) deletions(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		if r.before == nil {
+		if f.before == nil {
 			return
 		}
-		for entry, err := range r.Catalog.Walk(ctx, r.set.ID, "") {
+		for entry, err := range f.Catalog.Walk(ctx, f.set.ID, "") {
+			f.beat()
 			if err != nil {
 				yield("", err)
 				return
@@ -106,7 +107,7 @@ func (r *backupRun) deletions(ctx context.Context) iter.Seq2[string, error] {
 			if entry.Outcome == 0 || !hides(&entry) {
 				continue
 			}
-			old, found, err := r.before.Entry(ctx, entry.Path)
+			old, found, err := f.before.Entry(ctx, entry.Path)
 			if err != nil {
 				yield("", err)
 				return

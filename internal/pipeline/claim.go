@@ -95,21 +95,24 @@ func (r *backupRun) begin(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		err = r.Volume.ClaimSet(ctx, set.ID, r.claimant(set))
-		if err == nil {
+		taken, err := r.reserve(ctx, set)
+		if err == nil && taken == "" {
 			set.Base = base
 			r.set = set
-			return r.Catalog.BuildOn(ctx, set.ID, base)
+			if err := r.Catalog.BuildOn(ctx, set.ID, base); err != nil {
+				return err
+			}
+			return r.Catalog.Demand(longer, set.ID, r.volumeIDs()...)
 		}
-		if !errors.Is(err, capstan.ErrSetExists) {
+		if err != nil {
 			return errors.Join(err, r.Catalog.DeleteSet(context.WithoutCancel(ctx), set.ID))
 		}
-		r.Say("set %s is on %s already and belongs to another catalog: taking the next number", set.ID, r.Volume.Info().Location)
+		r.Say("set %s is on %s already and belongs to another catalog: taking the next number", set.ID, taken)
 		if err := r.Catalog.SkipSet(ctx, set.ID); err != nil {
 			return err
 		}
 	}
-	return fmt.Errorf("no free set name on %s after %d tries", r.Volume.Info().Location, maxTakenNames)
+	return fmt.Errorf("no free set name on %s after %d tries", r.Volumes[0].Info.Location, maxTakenNames)
 }
 
 // resume takes an interrupted set over: unsealed files are discarded, sealed
@@ -127,14 +130,11 @@ func (r *backupRun) resume(ctx context.Context, set capstan.Set) (bool, error) {
 		r.Say("interrupted set %s is an incremental one: starting a full one", set.ID)
 		return false, nil
 	}
-	if err := r.Volume.ClaimSet(ctx, set.ID, r.claimant(set)); err != nil {
-		if errors.Is(err, capstan.ErrSetExists) {
-			return false, nil
-		}
+	if taken, err := r.reserve(ctx, set); err != nil || taken != "" {
 		return false, err
 	}
 	r.set, r.resumed = set, true // from here on the end of this run is the set's
-	files, err := r.Volume.Discard(ctx, set.ID)
+	files, err := r.discard(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -143,8 +143,8 @@ func (r *backupRun) resume(ctx context.Context, set capstan.Set) (bool, error) {
 		return false, err
 	}
 	sealed, err := r.adoptArchives(ctx, set.ID)
-	if err == nil { // with its last file the volume gave up the set's name
-		err = r.Volume.ClaimSet(ctx, set.ID, r.claimant(set))
+	if err == nil {
+		err = r.demand(ctx)
 	}
 	if err != nil {
 		return false, err
@@ -155,59 +155,6 @@ func (r *backupRun) resume(ctx context.Context, set capstan.Set) (bool, error) {
 	r.Say("resuming set %s: %d sealed archives kept, %d unfinished files and %d unsealed archives with %d entries discarded",
 		set.ID, sealed, files, archives, entries)
 	return true, nil
-}
-
-// adoptArchives keeps the archives that the volume still holds whole, and drops
-// the records of any other, whose entries are then packed again.
-func (r *backupRun) adoptArchives(ctx context.Context, set capstan.SetID) (int, error) {
-	stored, err := r.Volume.List(ctx, set)
-	if err != nil {
-		return 0, err
-	}
-	sizes := make(map[string]int64, len(stored))
-	for _, file := range stored {
-		sizes[file.Name] = file.Size
-	}
-	archives, err := r.Catalog.Archives(ctx, set)
-	if err != nil {
-		return 0, err
-	}
-	kept := 0
-	r.adopted = map[capstan.ArchiveNumber]bool{}
-	var lost []capstan.ArchiveNumber
-	known := make(map[string]bool, len(archives))
-	for _, archive := range archives {
-		size, there := sizes[archive.Name]
-		known[archive.Name] = true
-		if there && size == archive.Size {
-			kept++
-			r.tally.archive(size)
-			r.adopted[archive.Number] = true
-			continue
-		}
-		r.Say("archive %s is not on the volume as it was written: packing its entries again", archive.Name)
-		lost = append(lost, archive.Number)
-		if there {
-			known[archive.Name] = false
-		}
-	}
-	if len(lost) > 0 {
-		if err := r.Catalog.DropArchive(ctx, set, lost...); err != nil {
-			return 0, err
-		}
-	}
-	// What lies there finished but unknown was renamed just before the catalog
-	// could say so, or belongs to the set's unfinished end (manifest, sums).
-	var orphans []string
-	for _, file := range stored {
-		if !known[file.Name] && madeHere(set, file.Name) {
-			orphans = append(orphans, file.Name)
-		}
-	}
-	if len(orphans) == 0 {
-		return kept, nil
-	}
-	return kept, r.Volume.Remove(ctx, set, orphans...)
 }
 
 // madeHere reports whether a file of that name in a set's directory is one that a

@@ -13,24 +13,67 @@ import (
 	"path/filepath"
 
 	"capstan"
+	"capstan/internal/copier"
 	"capstan/internal/manifest"
+	"capstan/internal/progress"
 )
 
-// complete writes what makes a directory of archives a set that tells its own
-// content: manifest, deletions, a copy of the catalog, RESTORE.txt, sums and
-// signature, in this order; the sums come last, so a set that has them is whole.
+// complete brings the set to its end: on the volume that it was written on, or
+// on every volume that gets it from the stage.
 func (r *backupRun) complete(ctx context.Context) error {
 	stage := r.Tracker.Stage(stageComplete)
 	stage.Begin()
 	defer stage.End()
-	archives, err := r.Catalog.Archives(ctx, r.set.ID)
-	if err != nil {
-		return err
+	if r.Stage != nil {
+		done := stage.Wait(progress.ForStage(copier.StageName(r.Volumes[0].Info)), "all volumes that shall hold the set")
+		defer done()
+		return r.drain(ctx)
 	}
+	return r.finishVolume(ctx, r.direct(), func() { stage.Moved(0, 1) })
+}
+
+// finishVolume writes the set's own files on one volume, of which the tally
+// counts one copy.
+func (r *backupRun) finishVolume(ctx context.Context, volume capstan.Volume, beat func()) error {
 	counts, _, _ := r.tally.read()
 	set := r.set
-	set.Counts, set.Finished, set.Status = counts, r.Now(), capstan.RunComplete
-	if counts.Failed > 0 {
+	r.packed.Do(func() { r.end = r.Now() })
+	if set.Counts = counts; set.Finished.IsZero() {
+		set.Finished = r.end // the same on all volumes
+	}
+	finish := finisher{Engine: r.Engine, set: set, before: r.before, owner: r.owner(), beat: beat}
+	bytes, err := finish.write(ctx, volume)
+	if err == nil {
+		r.counted.Do(func() { r.tally.file(int64(bytes)) })
+	}
+	return err
+}
+
+// finisher writes what makes a directory of archives a set that tells its own
+// content, on one volume.
+type finisher struct {
+	*Engine
+	set    capstan.Set // with its counts, and when it was finished
+	before *View       // of the set that this one builds on; nil for a full set
+	owner  string      // with which the set's name is claimed
+	beat   func()      // called as it moves
+}
+
+// write writes manifest, deletions, a copy of the catalog, RESTORE.txt, sums and
+// signature on a volume that has all the archives, in this order; the sums come
+// last, so a set that has them is whole. Then the catalog knows that the volume
+// holds it. It may be repeated, and gives the bytes that it wrote.
+func (f *finisher) write(ctx context.Context, volume capstan.Volume) (bytes capstan.Bytes, err error) {
+	archives, err := f.Catalog.Archives(ctx, f.set.ID)
+	if err != nil {
+		return 0, err
+	}
+	if err := f.clear(ctx, volume, archives); err != nil {
+		return 0, err
+	}
+	set := f.set
+	set.Status = capstan.RunComplete
+	if set.Counts.Failed > 0 {
 		set.Status = capstan.RunPartial
 	}
 	sums := make([]manifest.Sum, 0, len(archives)+4)
@@ -38,47 +81,80 @@ func (r *backupRun) complete(ctx context.Context) error {
 		sums = append(sums, manifest.Sum{Name: a.Name, Hash: a.Hash})
 	}
 	deleted := false
-	for _, err := range r.deletions(ctx) {
+	for _, err := range f.deletions(ctx) {
 		if err != nil {
-			return err
+			return 0, err
 		}
 		deleted = true
 		break
 	}
 	guide := manifest.Guide{Set: set, Archives: archives, Deleted: deleted}
-	if r.before != nil {
-		for _, earlier := range r.before.Chain {
+	if f.before != nil {
+		for _, earlier := range f.before.Chain {
 			guide.Chain = append(guide.Chain, earlier.ID)
 		}
 	}
+	out := &setFiles{volume: volume, set: set.ID}
 	for _, file := range []struct {
 		name  string
 		write func(io.Writer) error
 	}{
-		{manifest.Name, func(w io.Writer) error { return manifest.Write(w, set, archives, r.manifestEntries(ctx, &guide)) }},
-		{manifest.DeletedName, func(w io.Writer) error { return r.writeDeleted(ctx, w) }},
-		{manifest.CatalogName, func(w io.Writer) error { return r.writeCatalog(ctx, w) }},
+		{manifest.Name, func(w io.Writer) error { return manifest.Write(w, set, archives, f.manifestEntries(ctx, &guide)) }},
+		{manifest.DeletedName, func(w io.Writer) error { return f.writeDeleted(ctx, w) }},
+		{manifest.CatalogName, func(w io.Writer) error { return f.writeCatalog(ctx, w) }},
 		{manifest.GuideName, func(w io.Writer) error { return guide.Write(w) }},
 	} {
 		if file.name == manifest.DeletedName && !deleted {
 			continue
 		}
-		stage.Object(file.name)
-		sum, err := r.setFile(ctx, file.name, file.write)
+		f.beat()
+		sum, err := out.put(ctx, file.name, file.write)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		sums = append(sums, manifest.Sum{Name: file.name, Hash: sum})
-		stage.Moved(0, 1)
 	}
-	return r.sign(ctx, sums)
+	return out.bytes, f.sign(ctx, out, sums)
 }
 
-// setFile writes one small file of the set durably and gives its hash.
-func (r *backupRun) setFile(ctx context.Context, name string, write func(io.Writer) error) (capstan.Hash, error) {
-	file, err := r.Volume.Create(ctx, r.set.ID, name)
+// clear removes what lies finished on the volume and is no archive of the set:
+// what an earlier end of it left, and archives that were packed again since.
+func (f *finisher) clear(ctx context.Context, volume capstan.Volume, archives []capstan.Archive) error {
+	known := make(map[string]bool, len(archives))
+	for _, a := range archives {
+		known[a.Name] = true
+	}
+	stored, err := volume.List(ctx, f.set.ID)
 	if err != nil {
-		return capstan.Hash{}, fmt.Errorf("%s of set %s: %w", name, r.set.ID, err)
+		return err
+	}
+	var leftovers []string
+	for _, file := range stored {
+		if !known[file.Name] && madeHere(f.set.ID, file.Name) {
+			leftovers = append(leftovers, file.Name)
+		}
+	}
+	if len(leftovers) == 0 {
+		return nil
+	}
+	if err := volume.Remove(ctx, f.set.ID, leftovers...); err != nil {
+		return err
+	}
+	return volume.ClaimSet(ctx, f.set.ID, f.owner) // with its last file the volume gave up the set's name
+}
+
+// setFiles writes the small files of one set on one volume.
+type setFiles struct {
+	volume capstan.Volume
+	set    capstan.SetID
+	bytes  capstan.Bytes
+}
+
+// put writes one small file of the set durably and gives its hash.
+func (s *setFiles) put(ctx context.Context, name string, write func(io.Writer) error) (capstan.Hash, error) {
+	file, err := s.volume.Create(ctx, s.set, name)
+	if err != nil {
+		return capstan.Hash{}, fmt.Errorf("%s of set %s: %w", name, s.set, err)
 	}
 	hashed := &hashWriter{out: file, sum: sha256.New()}
 	if err = write(hashed); err == nil {
@@ -87,50 +163,51 @@ func (r *backupRun) setFile(ctx context.Context, name string, write func(io.Writ
 		err = errors.Join(err, file.Abort())
 	}
 	if err != nil {
-		return capstan.Hash{}, fmt.Errorf("%s of set %s: %w", name, r.set.ID, err)
+		return capstan.Hash{}, fmt.Errorf("%s of set %s: %w", name, s.set, err)
 	}
-	r.tally.file(hashed.n)
+	s.bytes += capstan.Bytes(hashed.n)
 	return capstan.Hash(hashed.sum.Sum(nil)), nil
 }
 
 // sign writes the sums, and the signature that ties them to the set before.
-func (r *backupRun) sign(ctx context.Context, sums []manifest.Sum) error {
+func (f *finisher) sign(ctx context.Context, out *setFiles, sums []manifest.Sum) error {
 	var text bytes.Buffer
 	if err := manifest.WriteSums(&text, sums); err != nil {
 		return err
 	}
-	sum, err := r.setFile(ctx, manifest.SumsName, func(w io.Writer) error {
+	sum, err := out.put(ctx, manifest.SumsName, func(w io.Writer) error {
 		_, err := w.Write(text.Bytes())
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	volume := r.Volume.Info().ID
-	previous, previousSum, err := r.Catalog.LastSums(ctx, volume, r.set.ID)
+	volume := out.volume.Info().ID
+	previous, previousSum, err := f.Catalog.LastSums(ctx, volume, f.set.ID)
 	if err != nil {
 		return err
 	}
-	signature, err := r.Key.Sign(manifest.Statement{
-		Set: r.set.ID, Sums: sum, Previous: previous, PreviousSums: previousSum, Time: r.Now(),
+	signature, err := f.Key.Sign(manifest.Statement{
+		Set: f.set.ID, Sums: sum, Previous: previous, PreviousSums: previousSum, Time: f.Now(),
 	})
 	if err != nil {
 		return err
 	}
-	if _, err := r.setFile(ctx, manifest.SignatureName, func(w io.Writer) error {
+	if _, err := out.put(ctx, manifest.SignatureName, func(w io.Writer) error {
 		_, err := w.Write(signature)
 		return err
 	}); err != nil {
 		return err
 	}
-	return r.Catalog.SetSums(ctx, r.set.ID, volume, sum)
+	return f.Catalog.MeetDemand(ctx, f.set.ID, volume, sum)
 }
 
 // manifestEntries are the set's entries on their way into the manifest; the
 // guide learns from them what it has to explain.
-func (r *backupRun) manifestEntries(ctx context.Context, guide *manifest.Guide) iter.Seq2[capstan.Entry, error] {
+func (f *finisher) manifestEntries(ctx context.Context, guide *manifest.Guide) iter.Seq2[capstan.Entry, error] {
 	return func(yield func(capstan.Entry, error) bool) {
-		for entry, err := range r.Catalog.Walk(ctx, r.set.ID, "") {
+		for entry, err := range f.Catalog.Walk(ctx, f.set.ID, "") {
+			f.beat()
 			if err == nil {
 				guide.See(&entry)
 			}
@@ -141,9 +218,9 @@ func (r *backupRun) manifestEntries(ctx context.Context, guide *manifest.Guide) 
 	}
 }
 
-func (r *backupRun) writeDeleted(ctx context.Context, w io.Writer) error {
+func (f *finisher) writeDeleted(ctx context.Context, w io.Writer) error {
 	deleted := manifest.NewDeletedWriter(w)
-	for path, err := range r.deletions(ctx) {
+	for path, err := range f.deletions(ctx) {
 		if err != nil {
 			return err
 		}
@@ -155,14 +232,14 @@ func (r *backupRun) writeDeleted(ctx context.Context, w io.Writer) error {
 }
 
 // writeCatalog puts a copy of the catalog, without entries, beside the archives.
-func (r *backupRun) writeCatalog(ctx context.Context, w io.Writer) (err error) {
-	dir, err := os.MkdirTemp(filepath.Dir(r.Catalog.Path()), "copy-")
+func (f *finisher) writeCatalog(ctx context.Context, w io.Writer) (err error) {
+	dir, err := os.MkdirTemp(filepath.Dir(f.Catalog.Path()), "copy-")
 	if err != nil {
 		return fmt.Errorf("copy of the catalog: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	path := filepath.Join(dir, manifest.CatalogName)
-	if err := r.Catalog.CopyTo(ctx, path, false); err != nil {
+	if err := f.Catalog.CopyTo(ctx, path, false); err != nil {
 		return err
 	}
 	file, err := os.Open(path)

@@ -7,6 +7,7 @@ import (
 
 	"capstan"
 	"capstan/internal/catalog"
+	"capstan/internal/copier"
 	"capstan/internal/manifest"
 	"capstan/internal/progress"
 )
@@ -21,13 +22,19 @@ type Engine struct {
 	Now     func() time.Time
 	// Open opens a volume that the catalog knows. The caller of Open closes it.
 	Open func(ctx context.Context, info capstan.VolumeInfo) (capstan.Volume, error)
-	// Say tells people one line; it never blocks.
-	Say func(format string, args ...any)
+	// Say tells people one line, Warn one that they should not miss; neither blocks.
+	Say  func(format string, args ...any)
+	Warn func(format string, args ...any)
 	// Workers is how many goroutines compress, decompress or write; 0 means one
 	// per processor.
 	Workers int
 	// Memory bounds the buffers of a run, in bytes.
 	Memory capstan.Bytes
+	// Copier says how patient copies are tried again, and who holds volumes; runs
+	// fill in the rest.
+	Copier copier.Options
+	// Dump keeps the goroutine stacks of a stall and says where; nil: nobody does.
+	Dump func(stacks string) (where string)
 }
 
 // Problem is one thing that a run has to name: an entry that could not be read,

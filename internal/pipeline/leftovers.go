@@ -107,6 +107,7 @@ func (r *backupRun) giveUp(e *capstan.Entry) bool {
 // that a second pass packs again what the source still has of them. A kill in
 // between leaves files that the next run removes.
 func (r *backupRun) unseal(ctx context.Context) error {
+	r.stopQueue(errors.New("archives are packed again"))
 	archives, err := r.Catalog.Archives(ctx, r.set.ID)
 	if err != nil {
 		return err
@@ -125,9 +126,13 @@ func (r *backupRun) unseal(ctx context.Context) error {
 	if err := r.Catalog.DropArchive(ctx, r.set.ID, numbers...); err != nil {
 		return err
 	}
-	if err := r.Volume.Remove(ctx, r.set.ID, names...); err != nil {
+	r.resumed, r.stale, r.adopted = true, nil, nil
+	if r.Stage != nil {
+		// What volumes have of them is removed when the set is finished there.
+		return r.Stage.Remove(ctx, r.set.ID, names...)
+	}
+	if err := r.direct().Remove(ctx, r.set.ID, names...); err != nil {
 		return err
 	}
-	r.resumed, r.stale, r.adopted = true, nil, nil
-	return r.Volume.ClaimSet(ctx, r.set.ID, r.owner()) // with its last file the volume gave up the set's name
+	return r.direct().ClaimSet(ctx, r.set.ID, r.owner()) // with its last file the volume gave up the set's name
 }

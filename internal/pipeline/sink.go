@@ -69,11 +69,11 @@ func (s *sink) Begin(ctx context.Context) (capstan.ArchiveNumber, io.Writer, err
 		return 0, nil, s.err
 	default:
 	}
-	planned, err := s.run.Catalog.PlanArchive(ctx, s.run.set.ID, s.run.Codec, s.run.Volume.Info().ID)
+	planned, err := s.run.Catalog.PlanArchive(ctx, s.run.set.ID, s.run.Codec, s.run.volumeIDs()...)
 	if err != nil {
 		return 0, nil, err
 	}
-	s.file, err = s.run.Volume.Create(ctx, s.run.set.ID, planned.Name)
+	s.file, err = s.run.create(ctx, planned.Name)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -171,17 +171,21 @@ func (s *sink) commit(ctx, records context.Context, c commit) error {
 	}
 	size := capstan.Bytes(c.archive.Size)
 	done := s.run.Tracker.Stage(stageCommit).Step(c.archive.Name, progress.StepSync, len(s.commits))
+	stage := s.run.Tracker.Stage(stageCommit)
+	over := stage.Wait(progress.ForVolume, s.run.restingPlace())
 	err := c.file.Commit(ctx)
+	over()
 	done(size, err)
 	if err != nil {
 		return fmt.Errorf("archive %s: %w", c.archive.Name, err)
 	}
 	done = s.run.Tracker.Stage(stageCommit).Step(c.archive.Name, "catalog", len(s.commits))
-	err = s.run.Catalog.CommitArchive(records, c.archive, s.run.Volume.Info().ID, capstan.CopyWritten)
+	err = s.run.Catalog.CommitArchive(records, c.archive, s.run.sealedState(), s.run.volumeIDs()...)
 	done(0, err)
 	if err != nil {
 		return err
 	}
+	s.run.enqueued(c.archive)
 	s.run.tally.archive(c.archive.Size)
 	return nil
 }

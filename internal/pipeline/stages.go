@@ -8,6 +8,7 @@ import (
 
 // The stages of a backup, as progress and reports name them.
 const (
+	stageBegin    = "begin"
 	stageScan     = "scan"
 	stagePack     = archive.StagePack
 	stageWrite    = archive.StageWrite
@@ -16,6 +17,10 @@ const (
 	stageRestore  = "restore"
 	stageVerify   = "verify"
 )
+
+// forStart is what a run waits for before its first entry: that volumes answer.
+// It has limits of its own, see attendTime.
+const forStart progress.Resource = "volume to answer"
 
 // packStages opens the stages that the packer drives and gives the hooks that
 // move them; done closes them.

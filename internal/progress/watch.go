@@ -33,7 +33,11 @@ type Limits struct {
 // Actions are what a watchdog does. They are called from the goroutine of Watch
 // and must not block; nil ones are left out.
 type Actions struct {
-	Warn  func(*Stall) // tell people: a message, a metric, the health page
+	Warn func(*Stall) // tell people: a message, a metric, the health page
+	// Cut cuts off the work of the stalled stage alone, if the run can go on without
+	// it, and reports whether it did; the stage is then left alone until it moves or
+	// waits anew. Otherwise Fail is called.
+	Cut   func(*Stall) bool
 	Fail  func(*Stall) // cancel the run with the stall as cause; the stall carries the goroutine stacks
 	Stuck func(*Stall) // the run did not end within the grace: mark it stuck, fence the drive
 }
@@ -45,7 +49,7 @@ func (t *Tracker) Watch(ctx context.Context, limits Limits, actions Actions) err
 	if limits.Every <= 0 {
 		limits.Every = time.Second
 	}
-	w := &watchdog{limits: limits, actions: actions, still: map[string]*stillness{}, last: t.now()}
+	w := &watchdog{limits: limits, actions: actions, still: map[string]*stillness{}, cut: map[string]StageState{}, last: t.now()}
 	ticker := time.NewTicker(limits.Every)
 	defer ticker.Stop()
 	for {
@@ -69,6 +73,7 @@ type watchdog struct {
 	actions Actions
 	still   map[string]*stillness // by stage
 	last    time.Time             // of the last look
+	cut     map[string]StageState // stages that were cut off, as they were then
 	failed  *Stall
 	grace   time.Duration // since failed
 }
@@ -108,13 +113,16 @@ func (w *watchdog) look(snap Snapshot) *Stall {
 	circle := w.circle(snap.Stages)
 	for _, state := range snap.Stages {
 		seen := w.still[state.Name]
-		if seen == nil {
+		if seen == nil || w.isCut(state) {
 			continue
 		}
 		limit, length, warned := w.judge(state, seen, circle)
 		if limit.Fail > 0 && length >= limit.Fail {
 			w.fail(state, length)
-			return nil
+			if w.failed != nil {
+				return nil
+			}
+			continue
 		}
 		if limit.Warn > 0 && length-*warned >= limit.Warn {
 			*warned = length
@@ -171,11 +179,29 @@ func (w *watchdog) judge(state StageState, seen *stillness, circle time.Duration
 	return still, circle, &seen.warned[1]
 }
 
+// isCut reports whether a stage is still where it was cut off.
+func (w *watchdog) isCut(state StageState) bool {
+	then, ok := w.cut[state.Name]
+	if !ok {
+		return false
+	}
+	if then.Moves == state.Moves && then.Waiting == state.Waiting && then.Since.Equal(state.Since) {
+		return true
+	}
+	delete(w.cut, state.Name)
+	return false
+}
+
 func (w *watchdog) fail(state StageState, length time.Duration) {
-	w.failed = stall(state, length)
-	w.failed.Stacks = stacks()
+	failed := stall(state, length)
+	failed.Stacks = stacks()
+	if w.actions.Cut != nil && w.actions.Cut(failed) {
+		w.cut[state.Name] = state
+		return
+	}
+	w.failed = failed
 	if w.actions.Fail != nil {
-		w.actions.Fail(w.failed)
+		w.actions.Fail(failed)
 	}
 }
 

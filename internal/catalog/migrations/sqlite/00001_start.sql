@@ -102,6 +102,8 @@ CREATE TABLE archives (
 	PRIMARY KEY (set_no, number)
 ) STRICT, WITHOUT ROWID;
 
+-- attempts: how often writing the copy failed since somebody last asked for it.
+-- retry: a failed one is tried again from then on; 0: it waits for a person.
 CREATE TABLE copies (
 	set_no   INTEGER NOT NULL,
 	number   INTEGER NOT NULL,
@@ -109,12 +111,29 @@ CREATE TABLE copies (
 	state    TEXT    NOT NULL,
 	changed  INTEGER NOT NULL,
 	verified INTEGER NOT NULL,
+	attempts INTEGER NOT NULL,
+	retry    INTEGER NOT NULL,
 	problem  TEXT    NOT NULL,
 	PRIMARY KEY (set_no, number, volume),
 	FOREIGN KEY (set_no, number) REFERENCES archives (set_no, number)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX copies_by_state ON copies (volume, state);
+
+-- The volumes that a set shall lie on whole, and which of them tell its content:
+-- manifest, sums and signature are there after all its archives.
+CREATE TABLE demands (
+	set_no INTEGER NOT NULL REFERENCES sets (no),
+	volume TEXT    NOT NULL REFERENCES volumes (id),
+	state  TEXT    NOT NULL,
+	PRIMARY KEY (set_no, volume)
+) STRICT, WITHOUT ROWID;
+
+-- Where stages lie that this catalog's archives may wait in.
+CREATE TABLE stages (
+	location BLOB NOT NULL PRIMARY KEY,
+	id       TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 
 -- Who owns an entry and on which device it lies: few combinations, many entries.
 CREATE TABLE origins (
