@@ -444,7 +444,9 @@ func TestFence(t *testing.T) {
 	now := time.Now()
 	acts := map[string]func(...Fence) error{
 		"commit": func(f ...Fence) error { return c.CommitArchive(ctx, archive, volume.ID, capstan.CopyWritten, f...) },
-		"copy":   func(f ...Fence) error { return c.SetCopy(ctx, set.ID, archive.Number, volume.ID, capstan.CopyFailed, "x", now, f...) },
+		"copy": func(f ...Fence) error {
+			return c.SetCopy(ctx, set.ID, archive.Number, volume.ID, capstan.CopyFailed, "x", now, f...)
+		},
 		"status": func(f ...Fence) error { return c.SetStatus(ctx, set.ID, capstan.RunFailed, capstan.Counts{}, f...) },
 		"writer": func(f ...Fence) error {
 			w := c.NewEntryWriter(ctx, set.ID)

@@ -99,8 +99,10 @@ func TestFencedChild(t *testing.T) {
 	archive := capstan.Archive{Set: fencedSet, Number: fencedNumber, Codec: fencedCodec, Size: 6000, Entries: 1}
 	archive.Name = capstan.ArchiveName(fencedSet, fencedNumber, fencedCodec)
 	recordErr := o.catalog.CommitArchive(ctx, archive, o.volume.Info().ID, capstan.CopyWritten, o.lease.Fence())
-	for i, err := range []error{writeErr, commitErr, createErr, discardErr, recordErr, o.lease.Valid(),
-		volume.Remove(ctx, fencedSet, archive.Name), volume.ClaimSet(ctx, fencedSet, fencedMark)} {
+	for i, err := range []error{
+		writeErr, commitErr, createErr, discardErr, recordErr, o.lease.Valid(),
+		volume.Remove(ctx, fencedSet, archive.Name), volume.ClaimSet(ctx, fencedSet, fencedMark),
+	} {
 		if !errors.Is(err, capstan.ErrLeaseLost) {
 			t.Errorf("act %d of a stale owner: %v", i, err)
 		}
