@@ -15,6 +15,7 @@ var (
 	ErrWrongKey    = errors.New("wrong key")                             // exit 12
 	ErrInterrupted = errors.New("interrupted")                           // exit 130
 	ErrSetExists   = errors.New("the set's name is taken on the volume") // the next number is tried
+	ErrLeaseLost   = errors.New("the lease was lost")                    // exit 11; the next owner may be at work
 	ErrNoSpace     = errors.New("not enough space")
 	ErrDamaged     = errors.New("damaged")
 )

@@ -51,6 +51,19 @@ type VolumeFile interface {
 	Abort() error
 }
 
+// GuardedFile is a VolumeFile whose writer may lose the right to write it at any
+// moment, for example while its process is stopped.
+type GuardedFile interface {
+	VolumeFile
+	// CommitIf is Commit, but asks before it begins and again right before the step
+	// that gives the file its name, after everything that takes long. An error of may
+	// ends the file as Drop does, and is returned.
+	CommitIf(ctx context.Context, may func() error) error
+	// Drop ends the file and leaves the volume as it is: what was written belongs to
+	// the volume's present owner, whose Discard removes it. After Commit it does nothing.
+	Drop() error
+}
+
 // VolumeReader reads a finished file. ReadAt may be called from several goroutines.
 type VolumeReader interface {
 	io.ReaderAt

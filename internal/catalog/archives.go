@@ -75,9 +75,15 @@ func (t *tx) insertArchive(no int64, a *capstan.Archive, committed bool) error {
 //
 // It may be repeated, also for other volumes. An archive that was not planned,
 // or that was committed with other content, is an error. When ctx ends first,
-// the commit may still happen; DiscardUnsealed later tells.
-func (c *Catalog) CommitArchive(ctx context.Context, archive capstan.Archive, state capstan.CopyState, volumes ...capstan.VolumeID) error {
-	commit := func(t *tx) error { return c.commitArchive(t, archive, state, volumes) }
+// the commit may still happen; DiscardUnsealed later tells. Where a lease of the
+// fences is not held any more, nothing changes: capstan.ErrLeaseLost.
+func (c *Catalog) CommitArchive(ctx context.Context, archive capstan.Archive, state capstan.CopyState, volumes []capstan.VolumeID, fences ...Fence) error {
+	commit := func(t *tx) error {
+		if err := t.fenced(fences); err != nil {
+			return err
+		}
+		return c.commitArchive(t, archive, state, volumes)
+	}
 	c.mu.Lock()
 	w := c.writers[archive.Set]
 	c.mu.Unlock()
@@ -128,8 +134,13 @@ func (t *tx) requireArchive(no int64, a *capstan.Archive) error {
 
 // SetCopy records the state of one archive on one volume; problem says why it is
 // failed, damaged or missing. State verified also sets the time of verification.
-func (c *Catalog) SetCopy(ctx context.Context, id capstan.SetID, number capstan.ArchiveNumber, volume capstan.VolumeID, state capstan.CopyState, problem string, now time.Time) error {
+// Where a lease of the fences is not held any more, nothing changes:
+// capstan.ErrLeaseLost.
+func (c *Catalog) SetCopy(ctx context.Context, id capstan.SetID, number capstan.ArchiveNumber, volume capstan.VolumeID, state capstan.CopyState, problem string, now time.Time, fences ...Fence) error {
 	return c.write(ctx, "record a copy", func(t *tx) error {
+		if err := t.fenced(fences); err != nil {
+			return err
+		}
 		no, err := t.setNo(id)
 		if err != nil {
 			return err

@@ -131,7 +131,7 @@ func BenchmarkRead(b *testing.B) {
 	fill(b, c, set.ID, n)
 	for number := range capstan.ArchiveNumber(40) {
 		archive := capstan.Archive{Set: set.ID, Number: number + 1, Entries: n}
-		if err := c.CommitArchive(ctx, archive, capstan.CopyWritten, benchVolume); err != nil {
+		if err := c.CommitArchive(ctx, archive, capstan.CopyWritten, []capstan.VolumeID{benchVolume}); err != nil {
 			break // there are no more
 		}
 	}

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 
 	"capstan"
 	"capstan/internal/disk"
+	"capstan/internal/machine"
 )
 
 // Options say how a catalog is opened. The zero value is the usual one.
@@ -42,12 +44,18 @@ type Catalog struct {
 
 	removeRows int64 // that one transaction removes
 
+	owner string                        // of the leases that are acquired here
+	here  func() (machine.Place, error) // where this process stands
+	boot  func() time.Duration          // by which leases are judged
+
 	writer  *writer
 	reads   *reads
 	origins originCache
 
 	mu      sync.Mutex
 	writers map[capstan.SetID]*EntryWriter // open ones
+	leases  map[*Lease]struct{}            // that are kept
+	freed   chan struct{}                  // closed and made anew when a lease is released here
 }
 
 // Open opens the catalog in the file at path. If there is none it is made, with
@@ -70,7 +78,8 @@ func open(ctx context.Context, path string, opts Options, steps migrations) (*Ca
 	c := &Catalog{
 		path: abs, locks: filepath.Join(filepath.Dir(abs), "locks"), readOnly: opts.ReadOnly,
 		patience: opts.Patience, wait: opts.Wait, now: opts.Now, removeRows: defaultRemoveRows,
-		writers: map[capstan.SetID]*EntryWriter{},
+		owner: rand.Text(), here: sync.OnceValues(machine.Here), boot: machine.Boot,
+		writers: map[capstan.SetID]*EntryWriter{}, leases: map[*Lease]struct{}{}, freed: make(chan struct{}),
 	}
 	if c.patience <= 0 {
 		c.patience = defaultPatience
@@ -98,15 +107,20 @@ func open(ctx context.Context, path string, opts Options, steps migrations) (*Ca
 // Path is the absolute path of the catalog's file.
 func (c *Catalog) Path() string { return c.path }
 
-// Close ends the use of the catalog. All EntryWriters must be closed before. It
-// waits for a write that is under way. A second Close does nothing.
+// Close ends the use of the catalog. All EntryWriters must be closed and all leases
+// released before; a lease that was not is lost, and ends with its time or with the
+// process. Close waits for a write that is under way. A second Close does nothing.
 func (c *Catalog) Close() error {
+	kept := c.dropLeases()
 	c.mu.Lock()
 	open := len(c.writers)
 	c.mu.Unlock()
 	err := c.disconnect()
 	if open > 0 {
 		err = errors.Join(err, fmt.Errorf("catalog %s was closed with %d entry writers open", c.path, open))
+	}
+	if kept > 0 {
+		err = errors.Join(err, fmt.Errorf("catalog %s was closed with %d leases held", c.path, kept))
 	}
 	return err
 }

@@ -60,7 +60,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	archive.Entries = int64(len(entries))
-	err = c.CommitArchive(ctx, archive, capstan.CopyWritten, "")
+	err = c.CommitArchive(ctx, archive, capstan.CopyWritten, []capstan.VolumeID{""})
 	if !errors.Is(err, capstan.ErrNoSpace) || !strings.Contains(err.Error(), c.Path()) {
 		t.Errorf("commit on a full disk: %v", err)
 	}

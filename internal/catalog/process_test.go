@@ -63,7 +63,7 @@ func playFill(ctx context.Context, path, jobAndCount string) error {
 			}
 		}
 		archive.Entries, archive.Size = perArchive+1, 1
-		if err := c.CommitArchive(ctx, archive, capstan.CopyWritten, volume); err != nil {
+		if err := c.CommitArchive(ctx, archive, capstan.CopyWritten, []capstan.VolumeID{volume}); err != nil {
 			return err
 		}
 		fmt.Println(archive.Number)

@@ -52,9 +52,13 @@ func (c *Catalog) QueueLength(ctx context.Context, id capstan.SetID, volume caps
 }
 
 // FailCopy records that writing a copy failed. It is tried again from retry on;
-// with a zero retry it waits for a person.
-func (c *Catalog) FailCopy(ctx context.Context, id capstan.SetID, number capstan.ArchiveNumber, volume capstan.VolumeID, problem string, retry time.Time) error {
+// with a zero retry it waits for a person. Where a lease of the fences is not held
+// any more, nothing changes: capstan.ErrLeaseLost.
+func (c *Catalog) FailCopy(ctx context.Context, id capstan.SetID, number capstan.ArchiveNumber, volume capstan.VolumeID, problem string, retry time.Time, fences ...Fence) error {
 	return c.write(ctx, "record a failed copy", func(t *tx) error {
+		if err := t.fenced(fences); err != nil {
+			return err
+		}
 		no, err := t.setNo(id)
 		if err == nil {
 			_, err = t.exec(sqlFailCopy, unix(c.now()), problem, unix(retry), no, int64(number), string(volume))

@@ -101,7 +101,7 @@ func removable(t *testing.T, c *Catalog) capstan.SetID {
 		archive.Entries = 300
 		archives = append(archives, archive)
 	}
-	if err := c.CommitArchive(ctx, archives[0], capstan.CopyWritten, "v"); err != nil {
+	if err := c.CommitArchive(ctx, archives[0], capstan.CopyWritten, []capstan.VolumeID{"v"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Close(); err != nil {

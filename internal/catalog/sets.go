@@ -127,9 +127,13 @@ func (c *Catalog) SkipSet(ctx context.Context, id capstan.SetID) error {
 
 // SetStatus records what became of a set. complete and partial are refused
 // while an archive of the set is not committed, and complete while a volume lacks
-// it: success is derived from what is durable.
-func (c *Catalog) SetStatus(ctx context.Context, id capstan.SetID, status capstan.RunStatus, n capstan.Counts) error {
+// it: success is derived from what is durable. Where a lease of the fences is not
+// held any more, nothing changes: capstan.ErrLeaseLost.
+func (c *Catalog) SetStatus(ctx context.Context, id capstan.SetID, status capstan.RunStatus, n capstan.Counts, fences ...Fence) error {
 	return c.write(ctx, "record the status of set "+string(id), func(t *tx) error {
+		if err := t.fenced(fences); err != nil {
+			return err
+		}
 		no, err := t.setNo(id)
 		if err != nil {
 			return err

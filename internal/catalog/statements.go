@@ -153,3 +153,16 @@ const (
 	sqlUpdateStage = `UPDATE stages SET id = ? WHERE location = ?`
 	sqlInsertStage = `INSERT INTO stages (id, location) VALUES (?, ?)`
 )
+
+// Leases.
+const (
+	leaseColumns = `epoch, owner, purpose, host, machine, boot, space, pid, started, renewals, ttl, deadline, granted, renewed, expires`
+	sqlLease     = `SELECT resource, ` + leaseColumns + ` FROM leases WHERE resource = ?`
+	sqlLeases    = `SELECT resource, ` + leaseColumns + ` FROM leases WHERE owner <> '' ORDER BY resource`
+	sqlNewLease  = `INSERT INTO leases (resource, ` + leaseColumns + `)
+		SELECT ?, 0, '', '', '', '', '', '', 0, '', 0, 0, 0, 0, 0, 0 WHERE NOT EXISTS (SELECT 1 FROM leases WHERE resource = ?)`
+	sqlTakeLease = `UPDATE leases SET epoch = epoch + 1, owner = ?, purpose = ?, host = ?, machine = ?, boot = ?, space = ?, pid = ?, started = ?,
+		renewals = 0, ttl = ?, deadline = ?, granted = ?, renewed = ?, expires = ? WHERE resource = ? AND epoch = ?`
+	sqlRenewLease   = `UPDATE leases SET renewals = renewals + 1, deadline = ?, renewed = ?, expires = ? WHERE resource = ? AND epoch = ? AND owner = ?`
+	sqlReleaseLease = `UPDATE leases SET owner = '', renewed = ?, expires = ? WHERE resource = ? AND epoch = ? AND owner = ?`
+)

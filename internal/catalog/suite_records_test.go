@@ -310,18 +310,18 @@ func testArchives(t *testing.T, open opener) {
 	}
 	first.Entries, first.Size, first.TarSize, first.Hash = 7, 100, 200, capstan.Hash{1}
 	for range 2 { // a repetition after a crash
-		must(t, c.CommitArchive(ctx, first, capstan.CopyWritten, volume))
+		must(t, c.CommitArchive(ctx, first, capstan.CopyWritten, []capstan.VolumeID{volume}))
 	}
 	if got, err := c.Archive(ctx, set.ID, 1); err != nil || got != first {
 		t.Errorf("archive %+v %v, want %+v", got, err, first)
 	}
 	different := first
 	different.Hash = capstan.Hash{2}
-	if err := c.CommitArchive(ctx, different, capstan.CopyWritten, volume); err == nil {
+	if err := c.CommitArchive(ctx, different, capstan.CopyWritten, []capstan.VolumeID{volume}); err == nil {
 		t.Error("an archive was committed twice with different content")
 	}
 	different.Number = 5
-	if err := c.CommitArchive(ctx, different, capstan.CopyWritten, volume); err == nil {
+	if err := c.CommitArchive(ctx, different, capstan.CopyWritten, []capstan.VolumeID{volume}); err == nil {
 		t.Error("an archive was committed that was not planned")
 	}
 	if second := plan(t, c, set.ID); second.Number != 2 {

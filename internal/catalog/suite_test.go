@@ -127,7 +127,7 @@ func commit(t *testing.T, c *catalog.Catalog, archive capstan.Archive) {
 	t.Helper()
 	archive.Size, archive.TarSize, archive.Entries = 1000, 2000, 1<<30
 	archive.Hash = capstan.Hash{byte(archive.Number), 1}
-	must(t, c.CommitArchive(t.Context(), archive, capstan.CopyWritten, volume))
+	must(t, c.CommitArchive(t.Context(), archive, capstan.CopyWritten, []capstan.VolumeID{volume}))
 }
 
 // add writes entries through a writer of their own.

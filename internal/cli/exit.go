@@ -36,6 +36,7 @@ func exitCode(err error) int {
 		{capstan.ErrRefused, exitRefused},
 		{capstan.ErrNotFound, exitNotFound},
 		{capstan.ErrLocked, exitLocked},
+		{capstan.ErrLeaseLost, exitLocked},
 		{capstan.ErrWrongKey, exitWrongKey},
 		{capstan.ErrIncomplete, exitIncomplete},
 	} {

@@ -23,8 +23,8 @@ const chunk = capstan.MiB
 func (w *owner) attempt(ctx context.Context, next catalog.QueuedCopy) error {
 	o := &w.queue.options
 	a := next.Archive
-	if err := o.Catalog.SetCopy(ctx, a.Set, a.Number, w.info.ID, capstan.CopyWriting, "", o.Now()); err != nil {
-		return err
+	if err := o.Catalog.SetCopy(ctx, a.Set, a.Number, w.info.ID, capstan.CopyWriting, "", o.Now(), w.fences()...); err != nil {
+		return w.unlessLost(ctx, err)
 	}
 	length, err := o.Catalog.QueueLength(ctx, a.Set, w.info.ID)
 	if err != nil {
@@ -52,25 +52,28 @@ func (w *owner) written(ctx context.Context, a capstan.Archive) error {
 	o := &w.queue.options
 	longer, stop := context.WithTimeout(context.WithoutCancel(ctx), o.Grace)
 	defer stop()
-	if err := w.valid(); err != nil {
-		return err
-	}
-	if err := o.Catalog.CommitArchive(longer, a, capstan.CopyWritten, w.info.ID); err != nil {
-		return err
+	err := o.Catalog.CommitArchive(longer, a, capstan.CopyWritten, []capstan.VolumeID{w.info.ID}, w.fences()...)
+	if err != nil {
+		return w.unlessLost(longer, err) // whoever writes there next finds the file
 	}
 	return w.queue.settled(longer, a)
 }
 
 // copyFailed records a failed attempt, and when the next one is.
 func (w *owner) copyFailed(ctx context.Context, next catalog.QueuedCopy, problem error) error {
-	o := &w.queue.options
+	o, a := &w.queue.options, next.Archive
 	if cause := context.Cause(ctx); cause != nil {
 		if w.fenced.Load() {
 			w.outcome.Problem = brief(problem)
 		}
 		return cause // the copy is queued still
 	}
-	a, n := next.Archive, next.Attempts+1
+	if errors.Is(problem, capstan.ErrLeaseLost) {
+		o.Say("%s on %s: %s; it is taken up again", a.Name, w.info.Location, brief(problem))
+		w.release(ctx)
+		return nil // queued still, and no fault of the volume
+	}
+	n := next.Attempts + 1
 	var retry time.Time
 	if n < o.Attempts && !w.fenced.Load() {
 		retry = o.Now().Add(w.backoff(n))
@@ -82,7 +85,17 @@ func (w *owner) copyFailed(ctx context.Context, next catalog.QueuedCopy, problem
 	if w.fenced.Load() {
 		w.outcome.Problem = brief(problem)
 	}
-	return o.Catalog.FailCopy(ctx, a.Set, a.Number, w.info.ID, brief(problem), retry)
+	return w.unlessLost(ctx, o.Catalog.FailCopy(ctx, a.Set, a.Number, w.info.ID, brief(problem), retry, w.fences()...))
+}
+
+// unlessLost is the error of the catalog, but for the loss of the volume's lease:
+// the next look at the queue takes it anew.
+func (w *owner) unlessLost(ctx context.Context, err error) error {
+	if errors.Is(err, capstan.ErrLeaseLost) {
+		w.release(ctx)
+		return nil
+	}
+	return err
 }
 
 // bring writes an archive to the volume, or finds it there.
@@ -92,7 +105,7 @@ func (w *owner) bring(ctx context.Context, a capstan.Archive) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
-	volume := w.guardedVolume()
+	volume := w.writable()
 	file, err := volume.Create(ctx, a.Set, a.Name)
 	if errors.Is(err, fs.ErrExist) {
 		var there bool

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"capstan"
-	"capstan/internal/progress"
+	"capstan/internal/catalog"
 )
 
 // errFenced is what a volume that was cut off gets for every further write.
@@ -67,83 +67,25 @@ func (w *owner) cutOff(cause error) bool {
 	return true
 }
 
-// valid is asked before every write.
-func (w *owner) valid() error {
+// Valid is asked before every write: nil while this owner may write to the volume.
+func (w *owner) Valid() error {
 	if w.fenced.Load() {
 		return fmt.Errorf("%s: %w", w.info.Location, errFenced)
 	}
-	if w.hold != nil {
-		return w.hold.Valid()
+	if lease := w.lease.Load(); lease != nil {
+		return lease.Valid()
 	}
 	return nil
 }
 
-// guardedVolume is the volume, which refuses writes once the owner has lost it.
-func (w *owner) guardedVolume() capstan.Volume { return fencedVolume{w.volume, w} }
-
-type fencedVolume struct {
-	capstan.Volume
-	owner *owner
+// fences are what the catalog checks before it believes this owner.
+func (w *owner) fences() []catalog.Fence {
+	if lease := w.lease.Load(); lease != nil {
+		return []catalog.Fence{lease.Fence()}
+	}
+	return nil
 }
 
-func (v fencedVolume) Create(ctx context.Context, set capstan.SetID, name string) (capstan.VolumeFile, error) {
-	if err := v.owner.valid(); err != nil {
-		return nil, err
-	}
-	file, err := v.Volume.Create(ctx, set, name)
-	if err != nil {
-		return nil, err
-	}
-	return &fencedFile{file, v.owner, ctx}, nil
-}
-
-func (v fencedVolume) Remove(ctx context.Context, set capstan.SetID, names ...string) error {
-	if err := v.owner.valid(); err != nil {
-		return err
-	}
-	return v.Volume.Remove(ctx, set, names...)
-}
-
-// fencedFile also shows how the volume's owner moves: while a call is in the
-// volume, it waits for that.
-type fencedFile struct {
-	capstan.VolumeFile
-	owner *owner
-	ctx   context.Context //nolint:containedctx // of the work that writes the file
-}
-
-func (f *fencedFile) Write(p []byte) (int, error) {
-	if limit := f.owner.queue.options.Limit; limit != nil {
-		if err := limit.Wait(f.ctx, f.owner.stage, len(p)); err != nil {
-			return 0, err
-		}
-	}
-	if err := f.owner.valid(); err != nil {
-		return 0, err
-	}
-	done := f.owner.stage.Wait(progress.ForVolume, f.owner.info.Location)
-	n, err := f.VolumeFile.Write(p)
-	done()
-	f.owner.stage.Moved(capstan.Bytes(n), 0)
-	return n, err
-}
-
-func (f *fencedFile) Commit(ctx context.Context) error {
-	if err := f.owner.valid(); err != nil {
-		return err
-	}
-	done := f.owner.stage.Wait(progress.ForVolume, f.owner.info.Location)
-	err := f.VolumeFile.Commit(ctx)
-	done()
-	f.owner.stage.Moved(0, 1)
-	return err
-}
-
-// Abort of an owner that lost the volume leaves the unfinished file to whoever
-// has it now.
-func (f *fencedFile) Abort() error {
-	if f.owner.valid() != nil {
-		return nil
-	}
-	return f.VolumeFile.Abort()
-}
+// writable is the volume for this owner's work: it shows how the owner moves, and
+// refuses every change once the owner has lost it.
+func (w *owner) writable() capstan.Volume { return Fenced(pacedVolume{w.volume, w}, w) }

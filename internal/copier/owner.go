@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"capstan"
+	"capstan/internal/catalog"
 	"capstan/internal/progress"
 )
 
@@ -27,12 +28,12 @@ type owner struct {
 	stage   *progress.Stage
 	volume  capstan.Volume // nil while it is not open
 	claimed bool
-	hold    Hold
 	fails   int // attempts to open or to finish that failed
 	outcome Outcome
 
 	wake   chan struct{}
-	fenced atomic.Bool // it writes no more, whatever still runs
+	fenced atomic.Bool                   // it writes no more, whatever still runs
+	lease  atomic.Pointer[catalog.Lease] // of the volume; nil while it is not held
 
 	mu   sync.Mutex
 	work context.CancelCauseFunc // of the guarded work; nil while there is none
@@ -150,8 +151,8 @@ func (w *owner) ready(ctx context.Context) (bool, error) {
 		w.claimed = err == nil
 		return err
 	})
-	if err == nil && w.hold == nil && o.Hold != nil {
-		w.hold, err = o.Hold(ctx, w.info, func(detail string) func() { return w.stage.Wait(progress.ForVolume, detail) })
+	if err == nil && w.lease.Load() == nil && o.LeaseTime > 0 {
+		err = w.take(ctx)
 	}
 	if err == nil {
 		return true, nil
@@ -214,7 +215,7 @@ func (w *owner) finish(ctx context.Context) (over bool, err error) {
 		return false, err
 	}
 	err = w.guard(ctx, "the set's own files", func(ctx context.Context) error {
-		return o.Finish(ctx, w.guardedVolume(), func() { w.stage.Moved(0, 1) })
+		return o.Finish(ctx, w.writable(), func() { w.stage.Moved(0, 1) })
 	})
 	if err == nil {
 		w.outcome.State = capstan.CopyWritten
@@ -243,14 +244,32 @@ func (w *owner) giveUp(ctx context.Context) error {
 	}
 }
 
+// take gets the lease of the volume, and waits for it as long as another run
+// writes there.
+func (w *owner) take(ctx context.Context) error {
+	o := &w.queue.options
+	resource := "volume:" + string(w.info.ID)
+	lease, err := o.Catalog.Acquire(ctx, resource, o.Purpose, o.LeaseTime)
+	if errors.Is(err, capstan.ErrLocked) {
+		o.Say("volume %s: %s; this run waits for it", w.info.Location, brief(err))
+		done := w.stage.Wait(progress.ForLock, brief(err))
+		lease, err = o.Catalog.AcquireWait(ctx, resource, o.Purpose, o.LeaseTime)
+		done()
+	}
+	if err == nil {
+		w.lease.Store(lease)
+	}
+	return err
+}
+
 func (w *owner) release(ctx context.Context) {
-	if w.hold == nil {
+	lease := w.lease.Swap(nil)
+	if lease == nil {
 		return
 	}
-	if err := w.hold.Release(ctx); err != nil {
+	if err := lease.Release(ctx); err != nil {
 		w.queue.options.Say("volume %s: %v", w.info.Location, err)
 	}
-	w.hold = nil
 }
 
 // brief is an error without its advice, for where several problems are named.

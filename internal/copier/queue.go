@@ -19,14 +19,6 @@ type Stage interface {
 	Remove(ctx context.Context, set capstan.SetID, names ...string) error
 }
 
-// Hold is the right to write to a volume, which nobody else has at the time.
-type Hold interface {
-	// Valid is nil while the right is held. It is asked before every write, and
-	// must be fast.
-	Valid() error
-	Release(ctx context.Context) error
-}
-
 // Options are what a Queue works with. All fields are set before Start.
 type Options struct {
 	Catalog *catalog.Catalog
@@ -35,9 +27,10 @@ type Options struct {
 	Open func(ctx context.Context, info capstan.VolumeInfo) (capstan.Volume, error)
 	// Stage holds the archives; nil where they are read from other volumes only.
 	Stage Stage
-	// Hold takes the right to write to a volume and waits for it; wait is called
-	// with who has it. nil: nobody else writes there.
-	Hold func(ctx context.Context, info capstan.VolumeInfo, wait func(detail string) (done func())) (Hold, error)
+	// LeaseTime is for how long at a time the lease of a volume is had, in the
+	// catalog; an owner that is stopped for longer loses the volume. 0: without a lease.
+	LeaseTime time.Duration
+	Purpose   string // of the lease, for people
 	// Finish writes the files that tell the set's content, when all its archives are
 	// on the volume, and records that. It may be repeated, and calls beat as it moves.
 	Finish func(ctx context.Context, volume capstan.Volume, beat func()) error

@@ -180,7 +180,7 @@ func (s *sink) commit(ctx, records context.Context, c commit) error {
 		return fmt.Errorf("archive %s: %w", c.archive.Name, err)
 	}
 	done = s.run.Tracker.Stage(stageCommit).Step(c.archive.Name, "catalog", len(s.commits))
-	err = s.run.Catalog.CommitArchive(records, c.archive, s.run.sealedState(), s.run.volumeIDs()...)
+	err = s.run.Catalog.CommitArchive(records, c.archive, s.run.sealedState(), s.run.volumeIDs())
 	done(0, err)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"capstan"
 	"capstan/internal/copier"
@@ -15,6 +16,10 @@ import (
 // byte: more is asked for as it grows, so that a small set does not wait for the
 // room of a large one.
 const maxFirstRoom = 256 * capstan.MiB
+
+// leaseTime is for how long at a time a run has a volume: one that is stopped or
+// cut from the catalog for longer loses it.
+const leaseTime = 30 * time.Second
 
 // direct is the volume that archives are written on, of a run without a stage.
 func (r *backupRun) direct() capstan.Volume { return r.Volumes[0].Opened }
@@ -95,6 +100,10 @@ func (r *backupRun) copierOptions(finish func(context.Context, capstan.Volume, f
 	o := r.Engine.Copier
 	o.Catalog, o.Tracker, o.Open, o.Say, o.Now = r.Catalog, r.Tracker, r.Open, r.Warn, r.Now
 	o.Finish, o.Owner, o.Limit = finish, r.owner(), r.Limit
+	o.Purpose = fmt.Sprintf("run %d of job %s", r.run, r.Job)
+	if o.LeaseTime == 0 {
+		o.LeaseTime = leaseTime
+	}
 	if r.Patience.Attempts > 0 {
 		o.Attempts = r.Patience.Attempts
 	}

@@ -77,13 +77,28 @@ func (f *file) Write(p []byte) (int, error) {
 
 // Commit makes the file durable under its name.
 func (f *file) Commit(ctx context.Context) error {
+	return f.CommitIf(ctx, func() error { return nil })
+}
+
+// CommitIf makes the file durable under its name, if it still may right before the
+// rename.
+func (f *file) CommitIf(ctx context.Context, may func() error) error {
 	if f.ended {
 		return &fs.PathError{Op: "commit", Path: f.final(), Err: fs.ErrClosed}
+	}
+	if err := may(); err != nil {
+		return errors.Join(f.wrap(err), f.Drop())
 	}
 	f.ended = true
 	err := f.seal(ctx)
 	if err != nil {
+		if denied := may(); denied != nil {
+			return errors.Join(f.wrap(denied), err, f.leave())
+		}
 		return errors.Join(f.wrap(err), f.discard())
+	}
+	if err := may(); err != nil {
+		return f.wrap(err) // seal has closed it
 	}
 	if err := f.publish(); err != nil {
 		return f.wrap(err)
@@ -176,6 +191,23 @@ func (f *file) publish() error {
 		return errors.Join(err, fmt.Errorf("the file may be there, but is not safe: %w", removeErr))
 	}
 	return err
+}
+
+// Drop closes the file and leaves it where it is.
+func (f *file) Drop() error {
+	if f.ended {
+		return nil
+	}
+	f.ended = true
+	return f.leave()
+}
+
+// leave closes the file unless seal did.
+func (f *file) leave() error {
+	if err := f.out.Close(); !errors.Is(err, fs.ErrClosed) {
+		return err
+	}
+	return nil
 }
 
 // Abort removes what was written.

@@ -226,3 +226,27 @@ BEGIN
 	SELECT raise(ABORT, 'the audit log is append-only');
 END;
 -- +goose StatementEnd
+
+-- Who owns something exclusive: "volume:UUID", "set:ID", "stage:ID". epoch: grows by
+-- one with each owner; no row is ever deleted, so none is given twice. owner: one open
+-- catalog, random; empty: nobody. host to started: where the owner's process is.
+-- ttl: nanoseconds; deadline: the same, by the clock of the owner's boot. granted,
+-- renewed and expires tell people the same by the wall clock.
+CREATE TABLE leases (
+	resource TEXT    NOT NULL PRIMARY KEY,
+	epoch    INTEGER NOT NULL,
+	owner    TEXT    NOT NULL,
+	purpose  TEXT    NOT NULL,
+	host     TEXT    NOT NULL,
+	machine  TEXT    NOT NULL,
+	boot     TEXT    NOT NULL,
+	space    TEXT    NOT NULL,
+	pid      INTEGER NOT NULL,
+	started  TEXT    NOT NULL,
+	renewals INTEGER NOT NULL,
+	ttl      INTEGER NOT NULL,
+	deadline INTEGER NOT NULL,
+	granted  INTEGER NOT NULL,
+	renewed  INTEGER NOT NULL,
+	expires  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
