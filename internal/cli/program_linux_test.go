@@ -59,6 +59,9 @@ func (f *field) start(args ...string) *program {
 		default:
 			p.signal(unix.SIGCONT)
 			p.signal(unix.SIGKILL)
+			for _, m := range f.slow { // who waits for one cannot be killed
+				m.End()
+			}
 			<-p.done
 		}
 	})

@@ -9,12 +9,17 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"capstan/internal/capstantest/slowfs"
 	"capstan/internal/cli"
 )
 
 // TestMain lets the test binary stand in for the program: scripts and tests
-// that start "capstan" run this binary, in a process of its own.
+// that start "capstan" run this binary, in a process of its own. It is also the
+// server of the slow filesystems.
 func TestMain(m *testing.M) {
+	if slowfs.Served() {
+		return
+	}
 	testscript.Main(m, map[string]func(){
 		"capstan": func() {
 			ctx, stop := cli.Signals(context.Background())

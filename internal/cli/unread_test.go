@@ -25,6 +25,7 @@ type field struct {
 	dir  string
 	data string
 	vol  string
+	slow []interface{ End() } // filesystems that hold who waits for them
 }
 
 func newField(t *testing.T) *field {
