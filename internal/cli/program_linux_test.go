@@ -289,8 +289,13 @@ func (f *field) truthful(set setLine) (unrecorded []string) {
 		if !ok || file.size != a.Size {
 			f.t.Errorf("set %s is %s and records %s of %d bytes; the volume has %+v", set.Set, set.Status, a.Name, a.Size, file)
 		}
-		if len(a.Copies) != 1 || a.Copies[0].State != "written" && a.Copies[0].State != "verified" {
+		if len(a.Copies) != max(f.copies, 1) {
 			f.t.Errorf("copies of %s: %+v", a.Name, a.Copies)
+		}
+		for _, c := range a.Copies {
+			if c.State != "written" && c.State != "verified" {
+				f.t.Errorf("a copy of %s is %s", a.Name, c.State)
+			}
 		}
 		delete(there, a.Name)
 	}

@@ -21,11 +21,12 @@ const patience = 90 * time.Second
 
 // field is a place to run commands in: a home, a tree, a volume.
 type field struct {
-	t    *testing.T
-	dir  string
-	data string
-	vol  string
-	slow []interface{ End() } // filesystems that hold who waits for them
+	copies int // of each archive that sets shall have; 0: one
+	t      *testing.T
+	dir    string
+	data   string
+	vol    string
+	slow   []interface{ End() } // filesystems that hold who waits for them
 }
 
 func newField(t *testing.T) *field {

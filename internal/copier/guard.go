@@ -8,6 +8,7 @@ import (
 
 	"capstan"
 	"capstan/internal/catalog"
+	"capstan/internal/progress"
 )
 
 // errFenced is what a volume that was cut off gets for every further write.
@@ -50,7 +51,11 @@ func (w *owner) guard(ctx context.Context, object string, work func(ctx context.
 	}
 	w.fenced.Store(true)
 	w.outcome.Stuck = true
-	return fmt.Errorf("stuck at %s: %w", object, context.Cause(ctx))
+	if stall, ok := errors.AsType[*progress.Stall](context.Cause(ctx)); ok {
+		since := time.Now().Add(-w.queue.options.Grace - stall.For)
+		return fmt.Errorf("it has not answered since %s, at %s", since.Format(time.TimeOnly), object)
+	}
+	return fmt.Errorf("it does not answer, at %s: %w", object, context.Cause(ctx))
 }
 
 // cutOff cancels the guarded work; false if there is none. It may be called by

@@ -61,11 +61,8 @@ func (w *owner) run(ctx context.Context) {
 	}
 	longer, stop := context.WithTimeout(context.WithoutCancel(ctx), w.queue.options.Grace)
 	defer stop()
-	if w.fenced.Load() { // what still hangs in the volume may use it
-		return
-	}
-	w.release(longer)
-	if w.volume != nil {
+	w.release(longer) // what still hangs in the volume is fenced
+	if w.volume != nil && !w.fenced.Load() {
 		if err := w.volume.Close(); err != nil {
 			w.queue.options.Say("volume %s: %v", w.info.Location, err)
 		}

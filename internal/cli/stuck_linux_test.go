@@ -1,0 +1,57 @@
+package cli_test
+
+import (
+	"path/filepath"
+	"testing"
+
+	"capstan/internal/capstantest/slowfs"
+)
+
+// TestStuckVolume stops one of two volumes in the middle of a write. It is named in
+// time, cut off with its cause, and the other volume gets the whole set; later a
+// retry brings it to the first one, from the stage.
+func TestStuckVolume(t *testing.T) {
+	t.Parallel()
+	f := newField(t)
+	f.copies = 2
+	garden(t, f.data, 31)
+	stuck := filepath.Join(f.dir, "stuck")
+	m := f.slowly(stuck)
+	hold := m.Add(slowfs.Rule{Op: slowfs.Write, Name: "backup_*", After: 3, Hold: true})
+	backup := []string{
+		"backup", f.data, "--to", f.vol, "--to", stuck, "--archive-size", "1MiB",
+		"--stall-warn", "1s", "--stall-fail", "3s", "--log-file", filepath.Join(f.dir, "log"),
+	}
+	p := f.start(backup...)
+	if _, ok := p.hits(hold); !ok {
+		t.Fatal(p.end().err)
+	}
+	until(t, "the program to have said all", func() bool { return exists(filepath.Join(f.vol, "2*", "SHA256SUMS.sig")) })
+	if !p.within(verdict / 8) {
+		t.Error("it ended while a write hangs that the kernel does not let go")
+	}
+	hold.End()
+	f.check(p.end(), 3, backup,
+		"stalled: stage copy to "+stuck+" has been waiting for volume ("+stuck+")",
+		"cut off: stage copy to "+stuck,
+		"the stacks are in ",
+		"volume "+stuck+" is given up for this run",
+		"when the volume is well again: capstan retry 1",
+	)
+	set := f.onlySet()
+	if set.Status != "partial" {
+		t.Errorf("the set is %s, want partial", set.Status)
+	}
+	f.run("retry", "1")
+	if set = f.onlySet(); set.Status != "complete" {
+		t.Errorf("after the retry the set is %s, want complete", set.Status)
+	}
+	f.whole(set.Set)
+	f.vol = stuck
+	f.whole(set.Set)
+}
+
+func exists(pattern string) bool {
+	found, err := filepath.Glob(pattern)
+	return err == nil && len(found) > 0
+}
