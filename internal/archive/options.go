@@ -52,11 +52,21 @@ const (
 	OnVolume    = "volume" // the writer that Sink.Begin gave
 )
 
+// The steps that Hooks.Step names.
+const (
+	StepTarClose        = "tar close"        // the last frame, with the mark that ends a tar stream
+	StepCompressorClose = "compressor close" // the index of the frames
+)
+
 // Hooks tell the caller what moves and what waits. Each may be nil, is called
 // from several goroutines, and must return at once.
 type Hooks struct {
 	Packed func(n int64) // n bytes of the tar stream were compressed
 	Wrote  func(n int64) // n bytes of an archive were written
+	// Step is called when a key step of an archive's end begins, StepTarClose or
+	// StepCompressorClose, and what it returns when that is over; both are within
+	// what is written. It is called from the goroutine of Sink.
+	Step func(step string) func()
 	// Wait is called when a stage begins to wait, and what it returns when the
 	// wait is over. At most one wait of a stage is open at a time: one of several
 	// workers is no wait of their stage while others work. Calls of Sink methods

@@ -173,6 +173,8 @@ func (p *Packer) drop(c *content) {
 
 // pack is a worker: it fills and compresses frames until there are no more.
 func (p *Packer) pack(enc *codec.Encoder) {
+	// The stage has nothing more to do then, while what it packed is written.
+	defer p.waitPack.enter(StageWrite)
 	for {
 		f, ok := p.take(p.work, &p.waitPack, StageLayout)
 		if !ok {

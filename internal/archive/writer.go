@@ -75,7 +75,13 @@ func (w *writer) hash() {
 // frame writes one frame and delivers its entries.
 func (w *writer) frame(f *frame) error {
 	if f.archive > 0 {
-		if err := w.body(f); err != nil {
+		done := func() {}
+		if f.last && f.archive <= len(w.numbers) { // of a single frame, begin and end are one
+			done = w.step(StepTarClose)
+		}
+		err := w.body(f)
+		done()
+		if err != nil {
 			return err
 		}
 	}
@@ -156,12 +162,22 @@ func (w *writer) locate(entries []capstan.Entry) {
 
 // seal ends the archive with its index.
 func (w *writer) seal() error {
+	done := w.step(StepCompressorClose)
 	if index := codec.AppendIndex(nil, w.plan.codec, w.frames); len(index) > 0 {
 		if err := w.bytes(index); err != nil {
+			done()
 			return err
 		}
 	}
+	done()
 	w.sum.Sum(w.sealed.Hash[:0])
 	w.out = nil
 	return w.sink.Sealed(w.ctx, w.sealed)
+}
+
+func (w *writer) step(step string) (done func()) {
+	if w.hooks.Step == nil {
+		return func() {}
+	}
+	return w.hooks.Step(step)
 }

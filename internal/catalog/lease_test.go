@@ -443,7 +443,9 @@ func TestFence(t *testing.T) {
 	archive.Entries = 1
 	now := time.Now()
 	acts := map[string]func(...Fence) error{
-		"commit": func(f ...Fence) error { return c.CommitArchive(ctx, archive, capstan.CopyWritten, []capstan.VolumeID{volume.ID}, f...) },
+		"commit": func(f ...Fence) error {
+			return c.CommitArchive(ctx, archive, capstan.CopyWritten, []capstan.VolumeID{volume.ID}, f...)
+		},
 		"copy": func(f ...Fence) error {
 			return c.SetCopy(ctx, set.ID, archive.Number, volume.ID, capstan.CopyFailed, "x", now, f...)
 		},

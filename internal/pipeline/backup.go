@@ -168,9 +168,9 @@ func (r *backupRun) pack(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	hooks, done := r.packStages()
-	defer done()
 	sink := newSink(ctx, r)
+	hooks, done := r.packStages(sink)
+	defer done()
 	packer := archive.NewPacker(ctx, archive.Options{
 		Codec: r.Codec, Level: r.Level, ArchiveSize: r.ArchiveSize,
 		Workers: r.Workers, Memory: r.Memory * 3 / 4, Hooks: hooks,

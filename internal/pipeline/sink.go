@@ -20,6 +20,7 @@ type sink struct {
 	run     *backupRun
 	entries *catalog.EntryWriter
 	file    capstan.VolumeFile // of the archive being written; nil between two
+	name    string             // of the same
 	begun   time.Time          // when file was begun
 	commits chan commit
 	cancel  context.CancelCauseFunc // ends the committer
@@ -78,7 +79,7 @@ func (s *sink) Begin(ctx context.Context) (capstan.ArchiveNumber, io.Writer, err
 		return 0, nil, err
 	}
 	s.run.Tracker.Stage(stageWrite).Object(planned.Name)
-	s.begun = s.run.Now()
+	s.name, s.begun = planned.Name, s.run.Now()
 	for _, stage := range []string{stagePack, stageWrite} {
 		s.run.Tracker.Event(progress.Event{Type: progress.EventBegin, Stage: stage, Archive: planned.Name, Queue: len(s.commits)})
 	}
@@ -170,16 +171,16 @@ func (s *sink) commit(ctx, records context.Context, c commit) error {
 		return errors.Join(err, c.file.Abort())
 	}
 	size := capstan.Bytes(c.archive.Size)
-	done := s.run.Tracker.Stage(stageCommit).Step(c.archive.Name, progress.StepSync, len(s.commits))
 	stage := s.run.Tracker.Stage(stageCommit)
+	done := stage.Step(c.archive.Name, progress.StepSync, len(s.commits))
 	over := stage.Wait(progress.ForVolume, s.run.restingPlace())
-	err := c.file.Commit(ctx)
+	err := s.seal(ctx, c)
 	over()
 	done(size, err)
 	if err != nil {
 		return fmt.Errorf("archive %s: %w", c.archive.Name, err)
 	}
-	done = s.run.Tracker.Stage(stageCommit).Step(c.archive.Name, "catalog", len(s.commits))
+	done = stage.Step(c.archive.Name, "catalog", len(s.commits))
 	err = s.run.Catalog.CommitArchive(records, c.archive, s.run.sealedState(), s.run.volumeIDs())
 	done(0, err)
 	if err != nil {
@@ -188,6 +189,24 @@ func (s *sink) commit(ctx, records context.Context, c commit) error {
 	s.run.enqueued(c.archive)
 	s.run.tally.archive(c.archive.Size)
 	return nil
+}
+
+// seal makes the archive durable under its name, and tells of the renaming apart.
+func (s *sink) seal(ctx context.Context, c commit) error {
+	guarded, ok := c.file.(capstan.GuardedFile)
+	if !ok {
+		return c.file.Commit(ctx)
+	}
+	asked := 0
+	renamed := func() {}
+	err := guarded.CommitIf(ctx, func() error {
+		if asked++; asked == 2 { // the second time everything but the name is done
+			renamed = s.run.step(progress.StepRename, c.archive.Name)
+		}
+		return nil
+	})
+	renamed()
+	return err
 }
 
 // close ends the sink after the packer has ended with packErr, and gives the

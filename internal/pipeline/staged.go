@@ -78,11 +78,28 @@ type limitedFile struct {
 }
 
 func (f limitedFile) Write(p []byte) (int, error) {
-	if err := f.run.Limit.Wait(f.ctx, f.run.Tracker.Stage(stageWrite), len(p)); err != nil {
+	stage := f.run.Tracker.Stage(stageWrite)
+	if err := f.run.Limit.Wait(f.ctx, stage, len(p)); err != nil {
 		return 0, err
 	}
+	done := stage.Wait(progress.ForVolume, f.run.restingPlace())
+	defer done()
 	return f.VolumeFile.Write(p)
 }
+
+// CommitIf implements capstan.GuardedFile where the volume's file does.
+func (f limitedFile) CommitIf(ctx context.Context, may func() error) error {
+	if guarded, ok := f.VolumeFile.(capstan.GuardedFile); ok {
+		return guarded.CommitIf(ctx, may)
+	}
+	if err := may(); err != nil {
+		return err
+	}
+	return f.Commit(ctx)
+}
+
+// Drop implements capstan.GuardedFile.
+func (f limitedFile) Drop() error { return f.Abort() }
 
 // startQueue starts what brings sealed archives from the stage to the volumes.
 func (r *backupRun) startQueue(ctx context.Context) {
@@ -126,8 +143,9 @@ func (r *backupRun) enqueued(a capstan.Archive) {
 	if queue == nil {
 		return
 	}
-	r.Tracker.Event(progress.Event{Type: progress.EventEnd, Stage: progress.StepEnqueue, Archive: a.Name, Bytes: capstan.Bytes(a.Size)})
+	done := r.step(progress.StepEnqueue, a.Name)
 	queue.Wake()
+	done()
 }
 
 // drain waits for the volumes to have all of the set, or to be given up.

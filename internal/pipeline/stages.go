@@ -24,11 +24,11 @@ const forStart progress.Resource = "volume to answer"
 
 // packStages opens the stages that the packer drives and gives the hooks that
 // move them; done closes them.
-func (e *Engine) packStages() (hooks archive.Hooks, done func()) {
+func (r *backupRun) packStages(sink *sink) (hooks archive.Hooks, done func()) {
 	stages := map[string]*progress.Stage{
-		archive.StageLayout: e.Tracker.Stage(stageScan),
-		stagePack:           e.Tracker.Stage(stagePack),
-		stageWrite:          e.Tracker.Stage(stageWrite),
+		archive.StageLayout: r.Tracker.Stage(stageScan),
+		stagePack:           r.Tracker.Stage(stagePack),
+		stageWrite:          r.Tracker.Stage(stageWrite),
 	}
 	pack, write := stages[stagePack], stages[stageWrite]
 	pack.Begin()
@@ -36,16 +36,36 @@ func (e *Engine) packStages() (hooks archive.Hooks, done func()) {
 	hooks = archive.Hooks{
 		Packed: func(n int64) {
 			pack.Moved(capstan.Bytes(n), 1)
-			e.Tracker.Count(0, capstan.Bytes(n), 0)
+			r.Tracker.Count(0, capstan.Bytes(n), 0)
 		},
 		Wrote: func(n int64) {
 			write.Moved(capstan.Bytes(n), 1)
-			e.Tracker.Count(0, 0, capstan.Bytes(n))
+			r.Tracker.Count(0, 0, capstan.Bytes(n))
 		},
-		Wait: func(stage, on string) func() { return stages[stage].Wait(progress.Resource(on), "") },
+		Wait: func(stage, on string) func() {
+			if on != archive.OnVolume {
+				return stages[stage].Wait(progress.Resource(on), "")
+			}
+			if r.Limit != nil && r.Stage == nil {
+				return func() {} // limitedFile tells the volume from the rate
+			}
+			return stages[stage].Wait(progress.Resource(on), r.restingPlace())
+		},
+		Step: func(step string) func() { return r.step(step, sink.name) },
 	}
 	return hooks, func() {
 		pack.End()
 		write.End()
+	}
+}
+
+// step tells of the begin and end of a key step of an archive.
+func (r *backupRun) step(step, archive string) (done func()) {
+	began := r.Now()
+	e := progress.Event{Type: progress.EventBegin, Stage: step, Archive: archive}
+	r.Tracker.Event(e)
+	return func() {
+		e.Type, e.Seconds = progress.EventEnd, r.Now().Sub(began).Seconds()
+		r.Tracker.Event(e)
 	}
 }

@@ -12,15 +12,27 @@ import (
 // Commit seals the file: durable in final under its name, when it returns nil.
 // After an error the file is not there. What was reserved too much is free.
 func (f *file) Commit(ctx context.Context) error {
+	return f.CommitIf(ctx, func() error { return nil })
+}
+
+// CommitIf implements capstan.GuardedFile: may is asked before anything is done
+// and again right before the rename.
+func (f *file) CommitIf(ctx context.Context, may func() error) error {
 	if f.ended {
 		return &fs.PathError{Op: "commit", Path: f.final(), Err: fs.ErrClosed}
 	}
+	if err := may(); err != nil {
+		return errors.Join(err, f.Drop())
+	}
 	f.ended = true
 	err := f.seal(ctx)
-	if err != nil {
-		err = errors.Join(err, f.discard())
-	} else {
+	if err == nil {
+		if err = may(); err != nil {
+			return errors.Join(err, f.leave(ctx)) // seal has closed it; Reconcile removes it
+		}
 		err = f.publish(ctx)
+	} else {
+		err = errors.Join(err, f.discard())
 	}
 	leaveErr := f.leave(ctx)
 	if err == nil {
@@ -34,6 +46,10 @@ func (f *file) Commit(ctx context.Context) error {
 	}
 	return fmt.Errorf("seal %s: %w", f.final(), err)
 }
+
+// Drop implements capstan.GuardedFile; in the stage it is Abort, since no other
+// owner writes a file of a set that this one has claimed.
+func (f *file) Drop() error { return f.Abort() }
 
 // seal brings the content to the medium and makes sure that the path still
 // leads to it. The file is open while the paths are compared: where inode numbers
