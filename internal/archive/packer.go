@@ -119,6 +119,7 @@ func (p *Packer) join() {
 		}
 	}
 	p.writing.Wait()
+	p.waitPack.close()
 }
 
 // Abort ends the packer at once, with err as the cause that its goroutines see:

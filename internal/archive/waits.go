@@ -16,11 +16,11 @@ type waits struct {
 
 // enter declares that a worker of the stage waits; leave must follow.
 func (w *waits) enter(on string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.hook == nil {
 		return
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.blocked++
 	if w.blocked == w.workers {
 		w.end = w.hook(w.stage, on)
@@ -28,12 +28,23 @@ func (w *waits) enter(on string) {
 }
 
 func (w *waits) leave() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.hook == nil {
 		return
 	}
+	w.blocked--
+	if w.end != nil {
+		w.end()
+		w.end = nil
+	}
+}
+
+// close ends the wait of workers that have ended.
+func (w *waits) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.blocked--
+	w.hook = nil
 	if w.end != nil {
 		w.end()
 		w.end = nil
