@@ -57,7 +57,7 @@ func (a *app) sets(ctx context.Context, d *daemon.Daemon) error {
 		if a.flags.json {
 			line := setLine{
 				Set: set.ID, Job: set.Job, Status: set.Status, Started: set.Started, Entries: set.Counts.Entries,
-				BytesIn: set.Counts.BytesIn, BytesOut: set.Counts.BytesOut, Copies: len(copies),
+				BytesIn: set.Counts.BytesIn, BytesOut: set.Counts.BytesOut, Copies: there(copies),
 			}
 			if err := a.object(line); err != nil {
 				return err
@@ -163,7 +163,7 @@ func (a *app) show(ctx context.Context, d *daemon.Daemon, set capstan.Set) error
 	if err != nil {
 		return err
 	}
-	detail.Copies = len(copies)
+	detail.Copies = there(copies)
 	locations, err := locationsOf(ctx, d)
 	if err != nil {
 		return err
@@ -198,6 +198,16 @@ func (a *app) show(ctx context.Context, d *daemon.Daemon, set capstan.Set) error
 		return a.object(detail)
 	}
 	return a.showText(detail)
+}
+
+// there counts the copies that are on their volumes, as far as is known.
+func there(copies []capstan.Copy) (n int) {
+	for _, c := range copies {
+		if c.State == capstan.CopyWritten || c.State == capstan.CopyVerified {
+			n++
+		}
+	}
+	return n
 }
 
 func locationsOf(ctx context.Context, d *daemon.Daemon) (map[capstan.VolumeID]string, error) {

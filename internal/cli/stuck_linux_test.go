@@ -51,6 +51,31 @@ func TestStuckVolume(t *testing.T) {
 	f.whole(set.Set)
 }
 
+// TestStalledVolume stops the only volume in the middle of a write: the run is told
+// of, cancelled with what stands still as its cause, and resumed by the next call.
+func TestStalledVolume(t *testing.T) {
+	t.Parallel()
+	f := newField(t)
+	garden(t, f.data, 31)
+	m := f.slowly(f.vol)
+	hold := m.Add(slowfs.Rule{Op: slowfs.Write, Name: "backup_*", After: 3, Hold: true})
+	backup := []string{"backup", f.data, "--to", f.vol, "--archive-size", "1MiB", "--stall-warn", "1s", "--stall-fail", "2s"}
+	p := f.start(backup...)
+	if _, ok := p.hits(hold); !ok {
+		t.Fatal(p.end().err)
+	}
+	until(t, "the stacks to be kept", func() bool { return exists(filepath.Join(f.dir, "home", "log", "stall-*.txt")) })
+	hold.End()
+	f.check(p.end(), 1, backup,
+		"stalled: stage write has been waiting for volume ("+f.vol+") for",
+		"safe: sealed archives are on the volume; next: it is cut off after 2s; look at what it waits for",
+		"error: run: stalled: stage write", "the stacks are in ",
+	)
+	f.stopped(f.onlySet())
+	f.run(backup...)
+	f.whole(f.onlySet().Set)
+}
+
 func exists(pattern string) bool {
 	found, err := filepath.Glob(pattern)
 	return err == nil && len(found) > 0

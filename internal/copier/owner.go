@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,8 +15,13 @@ import (
 	"capstan/internal/progress"
 )
 
+const stagePrefix = "copy to "
+
 // StageName is the stage of the owner of a volume, in progress and reports.
-func StageName(info capstan.VolumeInfo) string { return "copy to " + info.Location }
+func StageName(info capstan.VolumeInfo) string { return stagePrefix + info.Location }
+
+// IsStage reports whether a stage is that of an owner.
+func IsStage(name string) bool { return strings.HasPrefix(name, stagePrefix) }
 
 // forRetry is what an owner waits for between two attempts.
 const forRetry progress.Resource = "retry"

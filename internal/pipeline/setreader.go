@@ -89,9 +89,23 @@ func (r *setReader) archive(ctx context.Context, number capstan.ArchiveNumber) (
 		failures = append(failures, err)
 	}
 	if len(failures) == 0 {
-		failures = append(failures, errors.New("no volume holds a copy"))
+		failures = append(failures, nowhere(copies, number))
 	}
 	return nil, fmt.Errorf("archive %s: %w", info.Name, errors.Join(failures...))
+}
+
+// nowhere says why no volume holds an archive.
+func nowhere(copies []capstan.Copy, number capstan.ArchiveNumber) error {
+	for _, c := range copies {
+		switch c.State {
+		case capstan.CopySealed, capstan.CopyQueued, capstan.CopyWriting, capstan.CopyFailed:
+			if c.Number == number {
+				return fmt.Errorf("it is in the stage still, and volume %s waits for it: see capstan runs, capstan retry", c.Volume)
+			}
+		default:
+		}
+	}
+	return errors.New("no volume holds a copy")
 }
 
 // readable gives the copies of an archive that may be there, the good ones first.

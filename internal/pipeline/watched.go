@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"capstan"
+	"capstan/internal/copier"
 	"capstan/internal/progress"
 )
 
@@ -20,6 +21,8 @@ type Patience struct {
 	// more than its last records may take.
 	Grace time.Duration
 }
+
+var errStalled = errors.New("stalled")
 
 // limits are those of the watchdog. A full stage, a turn or a person may be
 // waited for without end; the volume that a stage waits for has its own stage.
@@ -48,36 +51,43 @@ type cutter interface {
 // watched does a run's work under the watchdog and gives its error. When the work
 // has not returned a grace after ctx was cancelled, by whomever, stuck is true:
 // it is left behind, and the error says where it hangs.
-func (e *Engine) watched(ctx context.Context, cancel context.CancelCauseFunc, p Patience, run cutter, work func(context.Context) error) (err error, stuck bool) { //nolint:revive // the error is what callers look at first
+func (e *Engine) watched(ctx context.Context, cancel context.CancelCauseFunc, p Patience, run cutter, work func(context.Context) error) (err error, stuck bool) {
 	if p.Grace == 0 {
 		p.Grace = 30 * time.Second
 	}
 	alive, over := context.WithCancel(context.WithoutCancel(ctx))
 	defer over()
-	watching := make(chan error, 1)
+	watching := make(chan struct{})
 	go func() {
-		watching <- e.Tracker.Watch(alive, p.limits(), progress.Actions{
+		defer close(watching)
+		_ = e.Tracker.Watch(alive, p.limits(), progress.Actions{
 			Warn: func(s *progress.Stall) { e.warn(s, run, p) },
 			Cut:  func(s *progress.Stall) bool { return e.cutOff(s, run) },
 			Fail: func(s *progress.Stall) { cancel(e.stalled(s, run)) },
-		})
+		}) // its error is the end of alive, or what Fail was told
 	}()
 	defer func() {
 		over()
-		<-watching // it ends at once
+		<-watching
 	}()
 	result := make(chan error, 1)
 	go func() { result <- work(ctx) }()
+	plain := func(err error) error {
+		if stall := context.Cause(ctx); err != nil && stall != nil && errors.Is(stall, errStalled) {
+			return stall // not what it became on its way up
+		}
+		return err
+	}
 	select {
 	case err := <-result:
-		return err, false
+		return plain(err), false
 	case <-ctx.Done():
 	}
 	timer := time.NewTimer(p.Grace)
 	defer timer.Stop()
 	select {
 	case err := <-result:
-		return err, false
+		return plain(err), false
 	case <-timer.C:
 	}
 	err = fmt.Errorf("left behind where it does not end: %s", e.hanging())
@@ -128,7 +138,7 @@ func (e *Engine) cutOff(s *progress.Stall, run cutter) bool {
 // stalled is the cause with which a run is cancelled that cannot do without the stage.
 func (e *Engine) stalled(s *progress.Stall, run cutter) error {
 	safe, next := run.hint(s.Stage)
-	return &capstan.Error{Op: "run", Err: fmt.Errorf("stalled: %w%s", s, e.dumped(s)), Safe: safe, Next: next}
+	return &capstan.Error{Op: "run", Err: fmt.Errorf("%w: %w%s", errStalled, s, e.dumped(s)), Safe: safe, Next: next}
 }
 
 // dumped keeps the stacks and says where they are.
@@ -149,10 +159,14 @@ func (r *backupRun) cut(stage string, cause error) bool {
 }
 
 // hint implements cutter.
-func (r *backupRun) hint(string) (safe, next string) {
+func (r *backupRun) hint(stage string) (safe, next string) {
+	safe, next = "sealed archives are on the volume", "look at what it waits for; if the run ends, the next backup of the job resumes"
 	if r.Stage != nil {
-		return "sealed archives are in the stage and stay there, other volumes go on",
-			fmt.Sprintf("look at the volume; later: capstan retry %d", r.run)
+		safe = "sealed archives are in the stage or on their volumes"
 	}
-	return "sealed archives are on the volume", "look at what it waits for; the next backup of the job resumes"
+	if copier.IsStage(stage) {
+		safe = "sealed archives are in the stage and stay there, other volumes go on"
+		next = fmt.Sprintf("look at the volume; later: capstan retry %d", r.run)
+	}
+	return safe, next
 }
