@@ -68,7 +68,7 @@ func (w *owner) run(ctx context.Context) {
 	longer, stop := context.WithTimeout(context.WithoutCancel(ctx), w.queue.options.Grace)
 	defer stop()
 	w.release(longer) // what still hangs in the volume is fenced
-	if w.volume != nil && !w.fenced.Load() {
+	if !w.fenced.Load() && w.volume != nil {
 		if err := w.volume.Close(); err != nil {
 			w.queue.options.Say("volume %s: %v", w.info.Location, err)
 		}

@@ -61,7 +61,10 @@ func (e *Engine) Backup(ctx context.Context, job Backup) (Summary, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	runErr, stuck := e.watched(ctx, cancel, job.Patience, run, func(ctx context.Context) error {
-		err := run.claim(ctx)
+		err := run.fitArchives(ctx)
+		if err == nil {
+			err = run.claim(ctx)
+		}
 		if err == nil {
 			err = run.work(ctx)
 		}
@@ -71,6 +74,7 @@ func (e *Engine) Backup(ctx context.Context, job Backup) (Summary, error) {
 	if stuck {
 		return summary, err
 	}
+	run.leave(ctx)
 	return summary, errors.Join(err, lock.Unlock())
 }
 

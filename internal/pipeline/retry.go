@@ -55,6 +55,7 @@ func (e *Engine) Retry(ctx context.Context, job Retry) (Summary, error) {
 	if stuck {
 		return summary, err
 	}
+	run.leave(ctx)
 	return summary, errors.Join(err, lock.Unlock())
 }
 

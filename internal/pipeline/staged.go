@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"capstan"
+	"capstan/internal/archive"
 	"capstan/internal/copier"
 	"capstan/internal/progress"
 )
@@ -159,10 +160,37 @@ func (r *backupRun) drain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if cause := context.Cause(ctx); cause != nil {
-		return cause
+	return context.Cause(ctx)
+}
+
+// leave gives the set up in the stage at the end of a run: another process may go
+// on with it. It is the end of the process, too, so an error is only said.
+func (r *backupRun) leave(ctx context.Context) {
+	if r.Stage == nil || r.set.ID == "" {
+		return
 	}
-	return r.Stage.LeaveSet(ctx, r.set.ID)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
+	defer cancel()
+	if err := r.Stage.LeaveSet(ctx, r.set.ID); err != nil {
+		r.Say("stage %s: %v", r.Stage.Path(), err)
+	}
+}
+
+// fitArchives makes archives small enough for the stage to hold some of them: one
+// being packed, one being written, one in between.
+func (r *backupRun) fitArchives(ctx context.Context) error {
+	if r.Stage == nil {
+		return nil
+	}
+	usage, err := r.Stage.Usage(ctx)
+	if err != nil {
+		return err
+	}
+	if most := max(usage.Quota/3, archive.MinArchive); r.ArchiveSize > most {
+		r.Say("archives are cut at %s, since the stage holds %s", most, usage.Quota)
+		r.ArchiveSize = most
+	}
+	return nil
 }
 
 func (r *backupRun) volumeOutcomes() []copier.Outcome {
