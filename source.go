@@ -41,11 +41,14 @@ type Batch struct {
 // Baseline is what is already held of a source: an earlier set, or the sealed
 // archives of an interrupted run.
 type Baseline interface {
-	// Children gives the held entries directly within dir, by name, deleted
-	// ones left out; "" lists the sources' own names. An entry has a location only
-	// when an archive of the set being written holds it, not that of an earlier set. It may be called from
-	// several goroutines, for any dir, and gives an empty slice for one that is unknown.
-	Children(ctx context.Context, dir string) ([]Entry, error)
+	// Children gives held entries directly within dir, in the order of their names:
+	// the first n (at least 1) of those whose names come after the given one, where the
+	// empty string comes before all. Fewer than n mean that there are no more. Deleted
+	// ones are left out. The dir "" holds the sources' own names. An entry has a
+	// location only when an archive of the set being written holds it, not that of an
+	// earlier set. It may be called from several goroutines, for any dir, and gives an
+	// empty slice for one that is unknown.
+	Children(ctx context.Context, dir, after string, n int) ([]Entry, error)
 }
 
 // Source is something that entries are read from. An implementation is made

@@ -2,7 +2,6 @@ package catalog
 
 import (
 	"context"
-	"math"
 	"sync"
 
 	"capstan"
@@ -23,36 +22,36 @@ func (c *Catalog) Baseline(set capstan.SetID) capstan.Baseline {
 }
 
 // Children lists what capstan.Baseline says.
-func (b *baseline) Children(ctx context.Context, dir string) ([]capstan.Entry, error) {
-	entries, err := b.children(ctx, dir)
+func (b *baseline) Children(ctx context.Context, dir, after string, n int) ([]capstan.Entry, error) {
+	entries, err := b.children(ctx, dir, after, n)
 	return entries, b.c.failed(ctx, "read the baseline "+string(b.set), err)
 }
 
-func (b *baseline) children(ctx context.Context, dir string) ([]capstan.Entry, error) {
+func (b *baseline) children(ctx context.Context, dir, after string, n int) ([]capstan.Entry, error) {
 	v, err := b.c.view(ctx, b.set)
 	if err != nil {
 		return nil, err
 	}
+	entries := []capstan.Entry{}
 	id, found, err := b.id(ctx, v, dir)
 	if err != nil || !found {
-		return []capstan.Entry{}, err
+		return entries, err
 	}
-	list, _, err := v.rows(ctx, sqlPage, v.no, id, []byte{}, math.MaxInt32)
-	if err == nil {
-		err = v.still(ctx)
-	}
-	if err != nil {
-		return nil, err
-	}
-	b.remember(dir, list)
-	entries := make([]capstan.Entry, 0, len(list))
-	for i := range list {
-		if e := &list[i].entry; e.Outcome.Held() {
-			e.Path = capstan.JoinPath(dir, list[i].name)
-			entries = append(entries, *e)
+	for more := true; more && len(entries) < n; {
+		list, end, err := v.rows(ctx, sqlPage, v.no, id, []byte(after), walkPage)
+		if err != nil {
+			return nil, err
+		}
+		more, after = end.read == walkPage, end.name
+		b.remember(dir, list)
+		for i := range list {
+			if e := &list[i].entry; e.Outcome.Held() && len(entries) < n {
+				e.Path = capstan.JoinPath(dir, list[i].name)
+				entries = append(entries, *e)
+			}
 		}
 	}
-	return entries, nil
+	return entries, v.still(ctx)
 }
 
 // id finds a directory, at best without asking: a scan goes from parents to

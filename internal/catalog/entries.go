@@ -4,7 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"math"
+	"iter"
 	"strings"
 
 	"capstan"
@@ -203,27 +203,51 @@ func (c *Catalog) Entry(ctx context.Context, set capstan.SetID, path string) (en
 // gives nothing for a directory that is not there. A directory that is known only
 // because something lies in it has outcome 0.
 //
-// The result holds all of the directory in memory; Walk does not.
-func (c *Catalog) Children(ctx context.Context, set capstan.SetID, dir string) ([]capstan.Entry, error) {
+// The result holds all of the directory in memory; ChildrenAfter does not.
+func (c *Catalog) Children(ctx context.Context, set capstan.SetID, dir string) (entries []capstan.Entry, err error) {
+	for entry, err := range c.ChildrenAfter(ctx, set, dir, "") {
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, entry)
+	}
+	return entries, nil
+}
+
+// ChildrenAfter yields what Children lists, from the first name on that comes
+// after the given one. It holds a page of rows in memory, and no lock between two
+// entries. What is added to the set meanwhile may be yielded or not.
+func (c *Catalog) ChildrenAfter(ctx context.Context, set capstan.SetID, dir, after string) iter.Seq2[capstan.Entry, error] {
+	return func(yield func(capstan.Entry, error) bool) {
+		if err := c.childrenAfter(ctx, set, dir, after, yield); err != nil {
+			yield(capstan.Entry{}, c.failed(ctx, "list a directory of set "+string(set), err))
+		}
+	}
+}
+
+// childrenAfter ends without an error when the consumer wants no more.
+func (c *Catalog) childrenAfter(ctx context.Context, set capstan.SetID, dir, after string, yield func(capstan.Entry, error) bool) error {
 	v, err := c.view(ctx, set)
 	if err != nil {
-		return nil, c.failed(ctx, "list a directory", err)
+		return err
 	}
 	id, found, err := v.dir(ctx, dir)
 	if err != nil || !found {
-		return nil, c.failed(ctx, "list a directory of set "+string(set), err)
+		return err
 	}
-	list, _, err := v.rows(ctx, sqlPage, v.no, id, []byte{}, math.MaxInt32)
-	if err == nil {
-		err = v.still(ctx)
+	for more := true; more; {
+		rows, end, err := v.rows(ctx, sqlPage, v.no, id, []byte(after), walkPage)
+		if err != nil {
+			return err
+		}
+		more, after = end.read == walkPage, end.name
+		for i := range rows {
+			entry := rows[i].entry
+			entry.Path = capstan.JoinPath(dir, rows[i].name)
+			if !yield(entry, nil) {
+				return nil
+			}
+		}
 	}
-	if err != nil {
-		return nil, c.failed(ctx, "list a directory of set "+string(set), err)
-	}
-	entries := make([]capstan.Entry, len(list))
-	for i := range list {
-		entries[i] = list[i].entry
-		entries[i].Path = capstan.JoinPath(dir, list[i].name)
-	}
-	return entries, nil
+	return v.still(ctx)
 }

@@ -2,6 +2,7 @@ package catalog_test
 
 import (
 	"errors"
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -127,7 +128,7 @@ func packSome(t *testing.T, c *catalog.Catalog, set capstan.SetID, entries []cap
 		e := entries[i]
 		if parent, _ := capstan.SplitPath(e.Path); !listed[parent] {
 			listed[parent] = true
-			children, err := baseline.Children(ctx, parent)
+			children, err := baseline.Children(ctx, parent, "", math.MaxInt)
 			must(t, err)
 			for _, child := range children {
 				held[child.Path] = child.Archive

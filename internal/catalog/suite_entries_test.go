@@ -218,7 +218,7 @@ func testHidden(t *testing.T, open opener) {
 	if counts, err := c.CountOutcomes(ctx, set.ID); err != nil || counts.Stored != 2 || counts.Excluded != 1 {
 		t.Errorf("counts %+v %v", counts, err)
 	}
-	held, err := c.Baseline(set.ID).Children(ctx, "d")
+	held, err := c.Baseline(set.ID).Children(ctx, "d", "", 10)
 	must(t, err)
 	requirePaths(t, held, "d/a")
 	for found, err := range c.Find(ctx, findIn(set.ID, "[bx]")) {
@@ -286,11 +286,11 @@ func testBaseline(t *testing.T, open opener) {
 		dir  string
 		want []string
 	}{{"", []string{"d"}}, {"d", []string{"d/a", "d/e"}}, {"d/e", []string{"d/e/f"}}, {"implied", []string{"implied/x"}}, {"no", nil}, {"d/a", nil}, {"d", []string{"d/a", "d/e"}}} {
-		got, err := baseline.Children(ctx, test.dir)
+		got, err := baseline.Children(ctx, test.dir, "", 10)
 		must(t, err)
 		requirePaths(t, got, test.want...)
 	}
-	if _, err := c.Baseline("2026-11_000042").Children(ctx, ""); !errors.Is(err, capstan.ErrNotFound) {
+	if _, err := c.Baseline("2026-11_000042").Children(ctx, "", "", 10); !errors.Is(err, capstan.ErrNotFound) {
 		t.Errorf("baseline of an unknown set: %v", err)
 	}
 	implied, found, err := c.Entry(ctx, set.ID, "implied")

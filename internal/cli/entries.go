@@ -115,18 +115,7 @@ func listing(ctx context.Context, view *pipeline.View, path string, recursive bo
 	if recursive {
 		return view.Walk(ctx, path)
 	}
-	return func(yield func(pipeline.Held, error) bool) {
-		entries, err := view.Children(ctx, path)
-		if err != nil {
-			yield(pipeline.Held{}, err)
-			return
-		}
-		for _, entry := range entries {
-			if !yield(entry, nil) {
-				return
-			}
-		}
-	}
+	return view.Children(ctx, path, "")
 }
 
 // entry prints one entry. Names are printed as they are, so that a script can

@@ -81,39 +81,51 @@ func (f *field) stays(limit int64, args ...string) ended {
 	return e
 }
 
-// TestMemoryOfManyFiles backs up 300,000 tiny files within 200 MiB.
+// TestMemoryOfManyFiles backs up 300,000 tiny files within 200 MiB, a third of
+// them in one directory, and then what has changed.
 func TestMemoryOfManyFiles(t *testing.T) {
-	const dirs, files = 300, 1000
+	const dirs, files, flat = 200, 1000, 100_000
 	f := newField(t)
 	mountTmpfs(t, f.dir, "size=8g,nr_inodes=2m")
+	fill := func(dir string, n int) {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Error(err)
+		}
+		for i := range n {
+			path := filepath.Join(dir, fmt.Sprintf("a file of no size to speak of %06d", i))
+			if err := os.WriteFile(path, []byte(path[len(path)-i%40:]), 0o644); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	}
 	var group sync.WaitGroup
-	for part := range 4 {
+	group.Go(func() { fill(filepath.Join(f.data, "flat"), flat) })
+	for part := range 2 {
 		group.Go(func() {
-			for d := part; d < dirs; d += 4 {
-				dir := filepath.Join(f.data, fmt.Sprintf("dir-%03d", d))
-				if err := os.MkdirAll(dir, 0o755); err != nil {
-					t.Error(err)
-				}
-				for i := range files {
-					path := filepath.Join(dir, fmt.Sprintf("a file of no size to speak of %04d", i))
-					if err := os.WriteFile(path, []byte(path[len(path)-i%40:]), 0o644); err != nil {
-						t.Error(err)
-						return
-					}
-				}
+			for d := part; d < dirs; d += 2 {
+				fill(filepath.Join(f.data, fmt.Sprintf("dir-%03d", d)), files)
 			}
 		})
 	}
 	group.Wait()
-	const limit = 200 * mib
+	const limit, entries = 200 * mib, dirs*files + dirs + flat + 2
 	s := summaryOf(t, f.stays(limit, "backup", f.data, "--to", f.vol, "--json"))
-	if s.Stored != dirs*files+dirs+1 {
+	if s.Stored != entries {
 		t.Errorf("%d entries stored", s.Stored)
 	}
 	f.stays(limit, "verify", "--read-data")
+	fill(filepath.Join(f.data, "dir-150"), 2) // written anew
+	for _, gone := range []string{"flat/a file of no size to speak of 077777", "dir-042"} {
+		capstantest.RemoveAll(t, filepath.Join(f.data, gone))
+	}
+	s = summaryOf(t, f.stays(limit, "backup", f.data, "--to", f.vol, "--incremental", "--json"))
+	if want := int64(entries - files - 2); s.Entries != want || s.Unchanged != want-2-2 { // the two files; flat and data are other than they were
+		t.Errorf("%d entries, %d unchanged, want %d", s.Entries, s.Unchanged, want)
+	}
 	back := filepath.Join(f.dir, "back")
 	f.stays(limit, "restore", "latest", "--to", back)
-	if n := len(everything(t, back)); n != dirs*files+dirs+1 {
+	if n := len(everything(t, back)); n != entries-files-2 {
 		t.Errorf("%d entries restored", n)
 	}
 	capstantest.CompareTrees(t, f.data, filepath.Join(back, "data"), capstantest.Skip(func(path string) bool {

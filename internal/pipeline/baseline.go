@@ -72,20 +72,21 @@ func (r *backupRun) heldBefore(ctx context.Context) (capstan.Baseline, error) {
 }
 
 // Children implements capstan.Baseline.
-func (b *baseline) Children(ctx context.Context, dir string) ([]capstan.Entry, error) {
-	held, err := b.view.Children(ctx, dir)
-	if err != nil {
-		return nil, err
-	}
-	entries := make([]capstan.Entry, 0, len(held))
-	for i := range held {
-		if !held[i].Outcome.Held() {
+func (b *baseline) Children(ctx context.Context, dir, after string, n int) ([]capstan.Entry, error) {
+	entries := []capstan.Entry{}
+	for held, err := range b.view.Children(ctx, dir, after) {
+		if err != nil {
+			return nil, err
+		}
+		if !held.Outcome.Held() {
 			continue
 		}
-		if held[i].Set != b.own {
-			held[i].Location, held[i].Parts = capstan.Location{}, nil
+		if held.Set != b.own {
+			held.Location, held.Parts = capstan.Location{}, nil
 		}
-		entries = append(entries, held[i].Entry)
+		if entries = append(entries, held.Entry); len(entries) == n {
+			break
+		}
 	}
 	return entries, nil
 }

@@ -2,7 +2,7 @@ package pipeline
 
 import (
 	"context"
-	"maps"
+	"iter"
 	"slices"
 	"strings"
 
@@ -65,24 +65,45 @@ func (v *View) Entry(ctx context.Context, path string) (entry Held, found bool, 
 	return Held{}, false, nil
 }
 
-// Children gives what the set shows directly within a directory, by name; nothing
-// for one that is not there. The directory's content is held in memory.
-func (v *View) Children(ctx context.Context, dir string) ([]Held, error) {
+// Children yields what the set shows directly within a directory, by name, from
+// the first name on that comes after the given one; nothing for a directory that is
+// not there. Memory is a page of rows for each set of the chain.
+func (v *View) Children(ctx context.Context, dir, after string) iter.Seq2[Held, error] {
+	return func(yield func(Held, error) bool) {
+		sets, err := v.showing(ctx, dir)
+		if err != nil {
+			yield(Held{}, err)
+			return
+		}
+		var children []*childrenOf // of each set, those of newer ones first
+		for _, set := range sets {
+			next, stop := iter.Pull2(v.engine.Catalog.ChildrenAfter(ctx, set, dir, after))
+			defer stop()
+			children = append(children, &childrenOf{set: set, next: next})
+		}
+		pass := "" // every path comes after it
+		for {
+			held, ok, err := newest(children, pass)
+			if err != nil {
+				yield(Held{}, err)
+			}
+			if err != nil || !ok || held.Outcome != capstan.OutcomeDeleted && !yield(held, nil) {
+				return
+			}
+			pass = held.Path
+		}
+	}
+}
+
+// showing gives the sets that may show something directly within a directory, the
+// newest first.
+func (v *View) showing(ctx context.Context, dir string) (sets []capstan.SetID, err error) {
 	oldest, err := v.hiddenBelow(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
-	byName := map[string]Held{}
 	for _, set := range slices.Backward(v.Chain[oldest:]) {
-		entries, err := v.engine.Catalog.Children(ctx, set.ID, dir)
-		if err != nil {
-			return nil, err
-		}
-		for _, entry := range entries {
-			if _, newer := byName[entry.Path]; !newer && entry.Outcome != 0 {
-				byName[entry.Path] = Held{Set: set.ID, Entry: entry}
-			}
-		}
+		sets = append(sets, set.ID)
 		if dir == "" {
 			continue
 		}
@@ -94,6 +115,31 @@ func (v *View) Children(ctx context.Context, dir string) ([]Held, error) {
 			break
 		}
 	}
-	maps.DeleteFunc(byName, func(_ string, e Held) bool { return e.Outcome == capstan.OutcomeDeleted })
-	return slices.SortedFunc(maps.Values(byName), func(a, b Held) int { return strings.Compare(a.Path, b.Path) }), nil
+	return sets, nil
+}
+
+// childrenOf are those that one set of a chain holds in a directory.
+type childrenOf struct {
+	set   capstan.SetID
+	next  func() (capstan.Entry, error, bool)
+	entry capstan.Entry // the first that was not passed
+	over  bool
+}
+
+// newest passes what is not after a path, and gives the first that is: of the sets
+// that hold it, the newest one's.
+func newest(children []*childrenOf, after string) (held Held, ok bool, err error) {
+	for _, c := range children {
+		for !c.over && (c.entry.Outcome == 0 || c.entry.Path <= after) {
+			var more bool
+			if c.entry, err, more = c.next(); err != nil {
+				return held, false, err
+			}
+			c.over = !more
+		}
+		if !c.over && (!ok || c.entry.Path < held.Path) {
+			held, ok = Held{Set: c.set, Entry: c.entry}, true
+		}
+	}
+	return held, ok, nil
 }

@@ -38,7 +38,11 @@ func (w *walker) loadAhead() {
 			if _, excluded := w.excluded(f, path, n); excluded {
 				continue
 			}
-			l := &load{ticket: newTicket(), parent: f.dir.retain(), index: f.loadNext, host: host, path: path, held: f.heldUnder(n.name)}
+			held, known := f.heldUnder(n.name)
+			if !known {
+				break
+			}
+			l := &load{ticket: newTicket(), parent: f.dir.retain(), index: f.loadNext, host: host, path: path, held: held}
 			f.loads = append(f.loads, l)
 			w.loads++
 			w.run.loads <- l // never blocks: it holds maxLoads

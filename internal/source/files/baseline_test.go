@@ -2,6 +2,7 @@ package files
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -131,12 +132,63 @@ func TestBaselineFails(t *testing.T) {
 	}
 }
 
-// An unsorted baseline is sorted, not believed.
+// An unsorted baseline is not believed.
 func TestUnsortedBaseline(t *testing.T) {
 	t.Parallel()
 	root := tree(t, map[string]string{"a": "", "b": "", "c": ""})
 	baseline := keep(collect(t, open(t, root, Options{}), nil))
 	entries := baseline.children["data"]
 	entries[0], entries[2] = entries[2], entries[0]
-	wantOutcomes(t, collect(t, open(t, root, Options{}), baseline), "data unchanged", "data/a unchanged", "data/b unchanged", "data/c unchanged")
+	if err := open(t, root, Options{}).Scan(t.Context(), baseline, discard); !errors.Is(err, capstan.ErrDamaged) {
+		t.Errorf("%v", err)
+	}
+}
+
+// Of a large directory the baseline is asked bit by bit, and the join is the same.
+func TestBaselineOfLargeDirectory(t *testing.T) {
+	t.Parallel()
+	names := map[string]string{}
+	for i := range 5*heldPage/2 + 3 {
+		name := fmt.Sprintf("%05d", i)
+		if i%7 == 0 {
+			name += "/below"
+		}
+		names[name] = ""
+	}
+	root := tree(t, names)
+	baseline := keep(collect(t, open(t, root, Options{}), nil))
+	want := map[string]capstan.Outcome{}
+	for _, entries := range baseline.children {
+		for _, e := range entries {
+			want[e.Path] = capstan.OutcomeUnchanged
+		}
+	}
+	delete(want, "data") // its time changes
+	for i := range 5 * heldPage / 2 {
+		path := fmt.Sprintf("%05d", i)
+		switch {
+		case i%7 != 0 && i%10 == 3, i > heldPage && i < 2*heldPage && i%7 != 0:
+			must(t, os.Remove(filepath.Join(root, path)))
+			want["data/"+path] = capstan.OutcomeDeleted
+		case i%14 == 0:
+			must(t, os.RemoveAll(filepath.Join(root, path)))
+			want["data/"+path] = capstan.OutcomeDeleted
+			delete(want, "data/"+path+"/below")
+		case i%10 == 4:
+			write(t, filepath.Join(root, path+" new"), "")
+			want["data/"+path+" new"] = capstan.OutcomeStored
+		}
+	}
+	for _, g := range collect(t, open(t, root, Options{}), baseline) {
+		if g.Path != "data" && g.Outcome != want[g.Path] {
+			t.Errorf("%s is %s, want %s", g.Path, g.Outcome, want[g.Path])
+		}
+		delete(want, g.Path)
+	}
+	for path := range want {
+		t.Errorf("%s is missing", path)
+	}
+	if n := baseline.asked["data"]; n != 3 {
+		t.Errorf("asked %d times", n)
+	}
 }

@@ -32,13 +32,14 @@ type load struct {
 	held   *capstan.Entry // what the baseline holds under the path, whatever its outcome
 	spared bool           // not listed ahead, since much is listed already
 
-	entry    capstan.Entry // of the directory, with its outcome
-	dir      *folder       // a reference, where it is descended
-	other    bool          // it is not a directory: entry is not set
-	names    []name        // sorted
-	children []capstan.Entry
-	complete bool // names are all that there are, so others are deleted
-	cache    bool // tagged as a cache that is to be ignored
+	entry    capstan.Entry   // of the directory, with its outcome
+	dir      *folder         // a reference, where it is descended
+	other    bool            // it is not a directory: entry is not set
+	names    []name          // sorted
+	children []capstan.Entry // the first that the baseline holds in it
+	more     bool            // whether it may hold others
+	complete bool            // names are all that there are, so others are deleted
+	cache    bool            // tagged as a cache that is to be ignored
 }
 
 // drop lets go of what the load holds open.
@@ -164,7 +165,7 @@ func (rd *reader) list(ctx context.Context, l *load, dir *folder) {
 	}
 	l.cache = rd.run.opt.IgnoreCacheDirs && rd.isCache(l.names, dir)
 	if l.held != nil && l.held.Kind == capstan.KindDir {
-		l.children, err = rd.run.children(ctx, l.path)
+		l.children, l.more, err = rd.run.children(ctx, l.path, "")
 		if err != nil {
 			rd.run.fail(err)
 		}
@@ -222,21 +223,43 @@ func (rd *reader) isCache(names []name, dir *folder) bool {
 	return err == nil && string(head[:n]) == cacheSignature
 }
 
-// children asks the baseline for a directory, in byte order.
-func (r *run) children(ctx context.Context, dir string) ([]capstan.Entry, error) {
+// heldPage is how many held entries of a directory are in memory at once.
+const heldPage = 512
+
+// children asks the baseline for the next entries of a directory, in byte order.
+// more reports whether others may come after them.
+func (r *run) children(ctx context.Context, dir, after string) (entries []capstan.Entry, more bool, err error) {
 	if r.baseline == nil {
-		return nil, nil
+		return nil, false, nil
 	}
-	entries, err := r.baseline.Children(ctx, dir)
+	entries, err = r.baseline.Children(ctx, dir, after, heldPage)
 	if err != nil {
-		return nil, fmt.Errorf("what is already held of %s: %w", dir, err)
+		return nil, false, fmt.Errorf("what is already held of %s: %w", dir, err)
 	}
-	order := func(a, b capstan.Entry) int { return strings.Compare(baseOf(a.Path), baseOf(b.Path)) }
-	if !slices.IsSortedFunc(entries, order) {
-		entries = slices.Clone(entries)
-		slices.SortFunc(entries, order)
+	for i := range entries {
+		name := baseOf(entries[i].Path)
+		if name <= after {
+			return nil, false, fmt.Errorf("what is already held of %s: %q comes after %q: %w", dir, name, after, capstan.ErrDamaged)
+		}
+		after = name
 	}
-	return entries, nil
+	return entries, len(entries) >= heldPage, nil
+}
+
+// heldAs gives what the baseline holds under the name of a source, nil for nothing.
+func (r *run) heldAs(ctx context.Context, name string) (*capstan.Entry, error) {
+	for after := ""; ; {
+		entries, more, err := r.children(ctx, "", after)
+		for i := range entries {
+			if entries[i].Path == name {
+				return &entries[i], nil
+			}
+		}
+		if err != nil || !more {
+			return nil, err
+		}
+		after = entries[len(entries)-1].Path
+	}
 }
 
 // fail ends the scan with err.

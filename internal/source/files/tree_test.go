@@ -181,7 +181,7 @@ func (k *kept) forget(path string) {
 	k.children[dir] = slices.DeleteFunc(k.children[dir], func(e capstan.Entry) bool { return e.Path == path })
 }
 
-func (k *kept) Children(_ context.Context, dir string) ([]capstan.Entry, error) {
+func (k *kept) Children(_ context.Context, dir, after string, n int) ([]capstan.Entry, error) {
 	k.mu.Lock()
 	k.asked[dir]++
 	k.mu.Unlock()
@@ -190,7 +190,9 @@ func (k *kept) Children(_ context.Context, dir string) ([]capstan.Entry, error) 
 			return nil, err
 		}
 	}
-	return k.children[dir], nil
+	entries := slices.Clone(k.children[dir])
+	entries = slices.DeleteFunc(entries, func(e capstan.Entry) bool { return baseOf(e.Path) <= after })
+	return entries[:min(n, len(entries))], nil
 }
 
 var errTest = errors.New("made up by the test")

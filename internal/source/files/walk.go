@@ -70,15 +70,9 @@ func (w *walker) start(ctx context.Context) error {
 	host, path := r.src.host, r.src.name
 	w.reader.station.at(host)
 	defer w.reader.station.at("")
-	var held *capstan.Entry
-	siblings, err := r.children(ctx, "")
+	held, err := r.heldAs(ctx, path)
 	if err != nil {
 		return err
-	}
-	for i := range siblings {
-		if siblings[i].Path == path {
-			held = &siblings[i]
-		}
 	}
 	st, err := statHost(host)
 	if err != nil {
@@ -129,6 +123,9 @@ func (w *walker) single(held *capstan.Entry) error {
 // step walks the next name of the innermost directory.
 func (w *walker) step(ctx context.Context) error {
 	f := w.stack[len(w.stack)-1]
+	if err := f.refill(ctx, w.run); err != nil {
+		return err
+	}
 	n, held := f.next()
 	switch {
 	case n == nil && held == nil:
@@ -201,7 +198,7 @@ func (w *walker) enter(ctx context.Context, l *load) error {
 		return context.Cause(ctx)
 	}
 	f := &frame{
-		dir: l.dir, host: l.host, path: l.path, names: l.names, held: l.children,
+		dir: l.dir, host: l.host, path: l.path, names: l.names, held: l.children, heldMore: l.more,
 		id:       inode{l.entry.Dev, l.entry.Ino},
 		complete: l.complete, cache: l.cache,
 	}
