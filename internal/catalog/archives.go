@@ -93,6 +93,25 @@ func (c *Catalog) CommitArchive(ctx context.Context, archive capstan.Archive, st
 	return c.write(ctx, "commit archive "+archive.Name, commit)
 }
 
+// CommitCopy records that a volume has an archive that is committed. It waits for
+// no EntryWriter, and its failure is none of the set's. It may be repeated. Where a
+// lease of the fences is not held any more, nothing changes: capstan.ErrLeaseLost.
+func (c *Catalog) CommitCopy(ctx context.Context, archive capstan.Archive, volume capstan.VolumeID, fences ...Fence) error {
+	return c.write(ctx, "commit a copy of "+archive.Name, func(t *tx) error {
+		if err := t.fenced(fences); err != nil {
+			return err
+		}
+		no, err := t.setNo(archive.Set)
+		if err == nil {
+			err = t.requireArchive(no, &archive)
+		}
+		if err != nil {
+			return err
+		}
+		return t.setCopy(no, archive.Number, volume, capstan.CopyWritten, "", c.now())
+	})
+}
+
 func (c *Catalog) commitArchive(t *tx, a capstan.Archive, state capstan.CopyState, volumes []capstan.VolumeID) error {
 	no, err := t.setNo(a.Set)
 	if err != nil {

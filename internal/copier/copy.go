@@ -52,7 +52,7 @@ func (w *owner) written(ctx context.Context, a capstan.Archive) error {
 	o := &w.queue.options
 	longer, stop := context.WithTimeout(context.WithoutCancel(ctx), o.Grace)
 	defer stop()
-	err := o.Catalog.CommitArchive(longer, a, capstan.CopyWritten, []capstan.VolumeID{w.info.ID}, w.fences()...)
+	err := o.Catalog.CommitCopy(longer, a, w.info.ID, w.fences()...)
 	if err != nil {
 		return w.unlessLost(longer, err) // whoever writes there next finds the file
 	}

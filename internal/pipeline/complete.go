@@ -101,7 +101,7 @@ func (f *finisher) write(ctx context.Context, volume capstan.Volume) (bytes caps
 	}{
 		{manifest.Name, func(w io.Writer) error { return manifest.Write(w, set, archives, f.manifestEntries(ctx, &guide)) }},
 		{manifest.DeletedName, func(w io.Writer) error { return f.writeDeleted(ctx, w) }},
-		{manifest.CatalogName, func(w io.Writer) error { return f.writeCatalog(ctx, w) }},
+		{manifest.CatalogName, func(w io.Writer) error { return f.writeCatalog(ctx, volume.Info(), w) }},
 		{manifest.GuideName, func(w io.Writer) error { return guide.Write(w) }},
 	} {
 		if file.name == manifest.DeletedName && !deleted {
@@ -232,8 +232,14 @@ func (f *finisher) writeDeleted(ctx context.Context, w io.Writer) error {
 }
 
 // writeCatalog puts a copy of the catalog, without entries, beside the archives.
-func (f *finisher) writeCatalog(ctx context.Context, w io.Writer) (err error) {
-	dir, err := os.MkdirTemp(filepath.Dir(f.Catalog.Path()), "copy-")
+// It is made in the home, under a name that no other set has and no other volume:
+// what a kill leaves there is removed by the next attempt.
+func (f *finisher) writeCatalog(ctx context.Context, volume capstan.VolumeInfo, w io.Writer) (err error) {
+	dir := filepath.Join(filepath.Dir(f.Catalog.Path()), fmt.Sprintf("copy-%s-%s", f.set.ID, volume.ID))
+	err = os.RemoveAll(dir)
+	if err == nil {
+		err = os.Mkdir(dir, 0o700)
+	}
 	if err != nil {
 		return fmt.Errorf("copy of the catalog: %w", err)
 	}
