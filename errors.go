@@ -14,6 +14,7 @@ var (
 	ErrLocked      = errors.New("locked by another run")                 // exit 11
 	ErrWrongKey    = errors.New("wrong key")                             // exit 12
 	ErrInterrupted = errors.New("interrupted")                           // exit 130
+	ErrCancelled   = errors.New("cancelled")                             // of an interruption: a person asked for it
 	ErrSetExists   = errors.New("the set's name is taken on the volume") // the next number is tried
 	ErrLeaseLost   = errors.New("the lease was lost")                    // exit 11; the next owner may be at work
 	ErrNoSpace     = errors.New("not enough space")

@@ -168,7 +168,7 @@ func (x *exporter) runs(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		line := exportedRun{"run", r.ID, r.Set, r.Job, r.Kind, r.PID, r.Status, r.Started, r.Finished, nil}
+		line := exportedRun{"run", r.ID, r.Set, r.Job, r.Kind, r.Process.PID, r.Status, r.Started, r.Finished, nil}
 		if json.Valid(r.Summary) {
 			line.Summary = r.Summary
 		}

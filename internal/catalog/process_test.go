@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -169,7 +168,7 @@ func TestProcessesWriteAtOnce(t *testing.T) {
 	waits := 0
 	c := openAt(t, path, catalog.Options{Wait: func(string) func() { waits++; return func() {} }})
 	set := begin(t, c)
-	run, err := c.BeginRun(t.Context(), set.ID, job, "backup", os.Getpid(), noon)
+	run, err := c.BeginRun(t.Context(), set.ID, job, "backup", noon)
 	must(t, err)
 	for range 100 {
 		must(t, c.Heartbeat(t.Context(), run, []byte("{}")))

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"slices"
 	"time"
 
 	"capstan"
+	"capstan/internal/machine"
 )
 
 // Run is one execution of a job.
@@ -18,14 +20,14 @@ type Run struct {
 	ID       capstan.RunID
 	Set      capstan.SetID // empty where a run makes or reads no set
 	Job      capstan.JobKey
-	Kind     string // "backup", "restore", "verify"
-	PID      int
+	Kind     string // "backup", "resume", "retry", "restore", "verify"
+	Process  machine.Place
 	Status   capstan.RunStatus
 	Started  time.Time
 	Finished time.Time // zero while running
 	Beat     time.Time // of the last heartbeat
-	Cancel   bool      // somebody asked it to stop
-	Progress []byte    // JSON of the last heartbeat; nil before the first
+	Cancel   CancelRequest
+	Progress []byte // JSON of the last heartbeat; nil before the first
 	Counts   capstan.Counts
 	Summary  []byte // JSON; nil while running
 }
@@ -38,13 +40,19 @@ type RunFilter struct {
 	Limit   int            // the newest so many; 0: all
 }
 
-// BeginRun records that a run started, and gives its number. set may be empty.
-func (c *Catalog) BeginRun(ctx context.Context, set capstan.SetID, job capstan.JobKey, kind string, pid int, now time.Time) (id capstan.RunID, err error) {
+// BeginRun records that a run of this process started, and gives its number. set
+// and job may be empty.
+func (c *Catalog) BeginRun(ctx context.Context, set capstan.SetID, job capstan.JobKey, kind string, now time.Time) (id capstan.RunID, err error) {
+	p, err := c.here()
+	if err != nil { // then nobody can see whether it lives, and its heartbeat tells
+		p = machine.Place{PID: os.Getpid()}
+	}
 	err = c.write(ctx, "begin a run", func(t *tx) error {
 		if _, err := t.one(sqlNextRun, nil, &id); err != nil {
 			return err
 		}
-		_, err := t.exec(sqlInsertRun, int64(id), string(set), string(job), kind, pid, string(capstan.RunRunning), unix(now), unix(now))
+		_, err := t.exec(sqlInsertRun, int64(id), string(set), string(job), kind, p.PID, p.Host, p.Machine, p.Boot, p.Space, p.Started,
+			string(capstan.RunRunning), unix(now), unix(now))
 		return err
 	})
 	return id, err
@@ -79,31 +87,6 @@ func unknownRun(id capstan.RunID) error {
 		Class: capstan.ErrNotFound, Op: "run", Object: fmt.Sprint(id), Err: errors.New("the catalog does not know it"),
 		Next: "see: capstan runs",
 	}
-}
-
-// RequestCancel asks a run, in whichever process, to stop. A run that is over
-// already is left as it is; one that never was is capstan.ErrNotFound.
-func (c *Catalog) RequestCancel(ctx context.Context, id capstan.RunID) error {
-	return c.write(ctx, fmt.Sprintf("cancel run %d", id), func(t *tx) error {
-		found, err := t.one(sqlCancelled, with(int64(id)), new(int64))
-		if err == nil && !found {
-			err = unknownRun(id)
-		}
-		if err == nil {
-			_, err = t.exec(sqlRequestCancel, int64(id))
-		}
-		return err
-	})
-}
-
-// CancelRequested reports whether somebody asked the run to stop.
-func (c *Catalog) CancelRequested(ctx context.Context, id capstan.RunID) (bool, error) {
-	var cancel int64
-	found, err := one(ctx, c.reads, sqlCancelled, with(int64(id)), &cancel)
-	if err == nil && !found {
-		err = unknownRun(id)
-	}
-	return cancel != 0, c.failed(ctx, fmt.Sprintf("run %d", id), err)
 }
 
 // InterruptRuns marks the runs of a job of the given kinds that still say they
@@ -178,12 +161,13 @@ func (c *Catalog) readRuns(ctx context.Context, query string, args ...any) ([]Ru
 		var r Run
 		var started, finished, beat, cancel int64
 		var counts string
-		err := rows.Scan(&r.ID, &r.Set, &r.Job, &r.Kind, &r.PID, &r.Status, &started, &finished, &beat, &cancel,
-			&r.Progress, &counts, &r.Summary)
+		p := &r.Process
+		err := rows.Scan(&r.ID, &r.Set, &r.Job, &r.Kind, &p.PID, &p.Host, &p.Machine, &p.Boot, &p.Space, &p.Started,
+			&r.Status, &started, &finished, &beat, &cancel, &r.Cancel.By, &r.Progress, &counts, &r.Summary)
 		if err != nil {
 			return err
 		}
-		r.Started, r.Finished, r.Beat, r.Cancel = fromUnix(started), fromUnix(finished), fromUnix(beat), cancel != 0
+		r.Started, r.Finished, r.Beat, r.Cancel.At = fromUnix(started), fromUnix(finished), fromUnix(beat), fromUnix(cancel)
 		runs = append(runs, r)
 		return json.Unmarshal([]byte(counts), &runs[len(runs)-1].Counts)
 	})

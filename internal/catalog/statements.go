@@ -67,18 +67,21 @@ const (
 
 // Runs.
 const (
-	runColumns        = `id, set_id, job, kind, pid, status, started, finished, beat, cancel, progress, counts, summary`
-	sqlNextRun        = `SELECT coalesce(max(id), 0) + 1 FROM runs`
-	sqlInsertRun      = `INSERT INTO runs (` + runColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, 0, NULL, '{}', NULL)`
-	sqlFinishRun      = `UPDATE runs SET status = ?, finished = ?, counts = ?, summary = ? WHERE id = ?`
-	sqlHeartbeat      = `UPDATE runs SET beat = ?, progress = ? WHERE id = ?`
-	sqlRequestCancel  = `UPDATE runs SET cancel = 1 WHERE id = ? AND status = 'running'`
-	sqlCancelled      = `SELECT cancel FROM runs WHERE id = ?`
-	sqlRun            = `SELECT ` + runColumns + ` FROM runs WHERE id = ?`
-	sqlRuns           = `SELECT ` + runColumns + ` FROM runs WHERE id < ? ORDER BY id DESC LIMIT ?`
-	sqlRunsOfJob      = `SELECT ` + runColumns + ` FROM runs WHERE job = ? AND id < ? ORDER BY id DESC LIMIT ?`
-	sqlRunsOfSet      = `SELECT ` + runColumns + ` FROM runs WHERE set_id = ? AND id < ? ORDER BY id DESC LIMIT ?`
-	sqlInterruptRuns  = `UPDATE runs SET status = 'interrupted', finished = ? WHERE job = ? AND kind = ? AND status = 'running'`
+	runColumns       = `id, set_id, job, kind, pid, host, machine, boot, space, process, status, started, finished, beat, cancel, cancel_by, progress, counts, summary`
+	sqlNextRun       = `SELECT coalesce(max(id), 0) + 1 FROM runs`
+	sqlInsertRun     = `INSERT INTO runs (` + runColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, 0, '', NULL, '{}', NULL)`
+	sqlFinishRun     = `UPDATE runs SET status = ?, finished = ?, counts = ?, summary = ? WHERE id = ?`
+	sqlHeartbeat     = `UPDATE runs SET beat = ?, progress = ? WHERE id = ?`
+	sqlRequestCancel = `UPDATE runs SET cancel = ?, cancel_by = ? WHERE id = ? AND status = 'running' AND cancel = 0`
+	sqlCancelled     = `SELECT cancel, cancel_by FROM runs WHERE id = ?`
+	sqlRun           = `SELECT ` + runColumns + ` FROM runs WHERE id = ?`
+	sqlRuns          = `SELECT ` + runColumns + ` FROM runs WHERE id < ? ORDER BY id DESC LIMIT ?`
+	sqlRunsOfJob     = `SELECT ` + runColumns + ` FROM runs WHERE job = ? AND id < ? ORDER BY id DESC LIMIT ?`
+	sqlRunsOfSet     = `SELECT ` + runColumns + ` FROM runs WHERE set_id = ? AND id < ? ORDER BY id DESC LIMIT ?`
+	sqlInterruptRuns = `UPDATE runs SET status = 'interrupted', finished = ? WHERE job = ? AND kind = ? AND status = 'running'`
+	sqlInterruptRun  = `UPDATE runs SET status = 'interrupted', finished = ? WHERE id = ? AND status = 'running'`
+	sqlInterruptSet  = `UPDATE sets SET status = 'interrupted', finished = ? WHERE id = ? AND phase = 0 AND status = 'running'
+		AND NOT EXISTS (SELECT 1 FROM runs WHERE set_id = ? AND status = 'running')`
 	sqlRunningOfJob   = `SELECT count(*) FROM runs WHERE job = ? AND status = 'running'`
 	sqlUnfinishedRuns = `SELECT ` + runColumns + ` FROM runs WHERE status = 'running' AND id < ? ORDER BY id DESC LIMIT ?`
 )

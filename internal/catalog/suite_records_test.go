@@ -3,6 +3,7 @@ package catalog_test
 import (
 	"errors"
 	"fmt"
+	"os"
 	"reflect"
 	"testing"
 	"time"
@@ -242,24 +243,25 @@ func testRuns(t *testing.T, open opener) {
 	c := open(t)
 	ctx := t.Context()
 	set := begin(t, c)
-	id, err := c.BeginRun(ctx, set.ID, job, "backup", 4711, noon)
+	id, err := c.BeginRun(ctx, set.ID, job, "backup", noon)
 	must(t, err)
-	second, err := c.BeginRun(ctx, "", job, "verify", 4712, noon)
+	second, err := c.BeginRun(ctx, "", job, "verify", noon)
 	must(t, err)
 	if id != 1 || second != 2 {
 		t.Errorf("runs %d and %d, want 1 and 2", id, second)
 	}
 	must(t, c.Heartbeat(ctx, id, []byte(`{"bytes":1}`)))
-	if asked, err := c.CancelRequested(ctx, id); err != nil || asked {
-		t.Errorf("cancel requested before: %t %v", asked, err)
+	if asked, err := c.CancelRequested(ctx, id); err != nil || asked.Asked() {
+		t.Errorf("cancel requested before: %+v %v", asked, err)
 	}
-	must(t, c.RequestCancel(ctx, id))
-	if asked, err := c.CancelRequested(ctx, id); err != nil || !asked {
-		t.Errorf("cancel requested: %t %v", asked, err)
+	must(t, c.RequestCancel(ctx, id, "me on here"))
+	must(t, c.RequestCancel(ctx, id, "somebody later"))
+	if asked, err := c.CancelRequested(ctx, id); err != nil || !asked.Asked() || asked.By != "me on here" {
+		t.Errorf("cancel requested: %+v %v", asked, err)
 	}
 	run, err := c.Run(ctx, id)
 	must(t, err)
-	if run.Set != set.ID || run.PID != 4711 || run.Kind != "backup" || string(run.Progress) != `{"bytes":1}` || !run.Cancel || !run.Started.Equal(noon) || run.Beat.IsZero() {
+	if run.Set != set.ID || run.Process.PID != os.Getpid() || c.Gone(run) || run.Kind != "backup" || string(run.Progress) != `{"bytes":1}` || run.Cancel.By != "me on here" || !run.Started.Equal(noon) || run.Beat.IsZero() {
 		t.Errorf("run %+v", run)
 	}
 	running, err := c.Runs(ctx, catalog.RunFilter{Job: job, Running: true, Limit: 1})
@@ -268,6 +270,9 @@ func testRuns(t *testing.T, open opener) {
 	}
 	if n, err := c.InterruptRuns(ctx, job, "verify", "restore"); err != nil || n != 1 {
 		t.Errorf("interrupted %d %v, want 1", n, err)
+	}
+	if marked, err := c.InterruptRun(ctx, id); err != nil || marked {
+		t.Errorf("a run that lives was marked: %t %v", marked, err)
 	}
 	counts := capstan.Counts{Entries: 3, Failed: 1}
 	must(t, c.FinishRun(ctx, id, capstan.RunPartial, counts, []byte(`{"type":"summary"}`)))
@@ -285,8 +290,9 @@ func testRuns(t *testing.T, open opener) {
 		}
 	}
 	for _, err := range []error{
-		c.Heartbeat(ctx, 99, nil), c.RequestCancel(ctx, 99), c.FinishRun(ctx, 99, capstan.RunFailed, counts, nil),
+		c.Heartbeat(ctx, 99, nil), c.RequestCancel(ctx, 99, ""), c.FinishRun(ctx, 99, capstan.RunFailed, counts, nil),
 		func() error { _, err := c.Run(ctx, 99); return err }(),
+		func() error { _, err := c.InterruptRun(ctx, 99); return err }(),
 	} {
 		if !errors.Is(err, capstan.ErrNotFound) {
 			t.Errorf("a run that is not there: %v", err)

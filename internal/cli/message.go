@@ -35,6 +35,10 @@ func advise(told *capstan.Error, command string) error {
 		advised.Safe, advised.Next = "what was restored is whole", "run it again with --overwrite"
 	case "verify":
 		advised.Safe, advised.Next = "what was checked is recorded", "run it again to check the rest"
+	case "watch":
+		advised.Safe = "the run goes on"
+	case "cancel":
+		advised.Safe = "the request to stop stands"
 	case "rebuild":
 		advised.Safe, advised.Next = "sets that were read are kept", "run it again to read the rest"
 	}

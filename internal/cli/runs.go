@@ -28,6 +28,8 @@ type runLine struct {
 	Finished time.Time         `json:"finished,omitzero"`
 	PID      int               `json:"pid,omitempty"`      // while it says that it runs
 	Beat     time.Time         `json:"heartbeat,omitzero"` // the same
+	Gone     bool              `json:"process_gone,omitempty"`
+	Cancel   string            `json:"cancelled_by,omitempty"`
 	Counts   capstan.Counts    `json:"counts"`
 }
 
@@ -36,9 +38,8 @@ func (a *app) runsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "runs", Short: "List the runs in the catalog, oldest first",
 		Long: `List the runs that the catalog has, and how each ended. A run that says it is
-running is shown with its process and the time since its last sign of life; if that
-is long and there is no such process, it was killed, and the next backup of its job
-resumes it.`,
+running is shown with its process and the time since its last sign of life; if its
+process is gone, it was killed, and the next backup of its job resumes it.`,
 		Example: "  capstan runs --limit 10\n  capstan runs --job files --json | jq -r 'select(.status == \"failed\") | .run'",
 		Args:    usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -66,6 +67,7 @@ func (a *app) runs(ctx context.Context, d *daemon.Daemon, limit int) error {
 	rows := make([][]string, 0, len(runs))
 	for i := range runs {
 		line := newRunLine(&runs[i])
+		line.Gone = d.Catalog.Gone(runs[i])
 		if !a.flags.json {
 			rows = append(rows, line.row(now))
 		} else if err := a.object(line); err != nil {
@@ -81,19 +83,26 @@ func (a *app) runs(ctx context.Context, d *daemon.Daemon, limit int) error {
 func newRunLine(r *catalog.Run) runLine {
 	line := runLine{
 		Run: r.ID, Kind: r.Kind, Set: r.Set, Job: r.Job, Status: r.Status, Started: r.Started, Finished: r.Finished, Counts: r.Counts,
+		Cancel: r.Cancel.By,
 	}
 	if r.Status == capstan.RunRunning {
-		line.PID, line.Beat = r.PID, r.Beat
+		line.PID, line.Beat = r.Process.PID, r.Beat
 	}
 	return line
 }
 
-// row is the line for people. Whether the process of a run is there cannot be
-// told from here: it may be on another machine, its number may be another's.
+// row is the line for people.
 func (l *runLine) row(now time.Time) []string {
 	status, lasted := string(l.Status), "-"
 	if l.Status == capstan.RunRunning {
-		status += fmt.Sprintf(" (process %d, last heard of %s ago)", l.PID, output.Duration(max(now.Sub(l.Beat), 0)))
+		process := fmt.Sprintf("process %d", l.PID)
+		switch {
+		case l.Gone:
+			process += " is gone"
+		case l.Cancel != "":
+			process += ", cancelled by " + l.Cancel
+		}
+		status += fmt.Sprintf(" (%s, last heard of %s ago)", process, output.Duration(max(now.Sub(l.Beat), 0)))
 	} else if !l.Finished.IsZero() {
 		lasted = output.Duration(max(l.Finished.Sub(l.Started), 0))
 	}

@@ -27,7 +27,7 @@ const (
 	fencedVolumeID                = "volume:one"
 	fencedSet      capstan.SetID  = "2026-11_000001"
 	fencedJob      capstan.JobKey = "job"
-	fencedTTL                     = 1200 * time.Millisecond
+	fencedTTL                     = 4 * time.Second
 	fencedMark                    = "home#claim"
 	fencedNumber                  = capstan.ArchiveNumber(1)
 	fencedCodec    capstan.Codec  = capstan.CodecNone

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"os"
 	"time"
 
 	"capstan"
@@ -167,7 +166,7 @@ func (r Runner) record(ctx context.Context, key capstan.JobKey, started time.Tim
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTime)
 	defer cancel()
-	id, err := r.Engine.Catalog.BeginRun(ctx, "", key, "backup", os.Getpid(), started)
+	id, err := r.Engine.Catalog.BeginRun(ctx, "", key, "backup", started)
 	if err != nil {
 		return summary, errors.Join(runErr, err)
 	}

@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -60,6 +59,7 @@ func (e *Engine) Backup(ctx context.Context, job Backup) (Summary, error) {
 	run := &backupRun{Engine: e, Backup: job, started: e.Now()}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	run.cancel = cancel
 	runErr, stuck := e.watched(ctx, cancel, job.Patience, run, func(ctx context.Context) error {
 		err := run.fitArchives(ctx)
 		if err == nil {
@@ -121,6 +121,7 @@ type backupRun struct {
 	Backup
 	set     capstan.Set
 	run     capstan.RunID
+	cancel  context.CancelCauseFunc // ends the run; the error is why
 	resumed bool
 	before  *View // of the set that this one builds on; nil for a full set
 	tally   tally
@@ -140,7 +141,7 @@ type backupRun struct {
 func (r *backupRun) work(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	beatCtx, stop := context.WithCancel(ctx)
-	group.Go(func() error { return r.heartbeat(beatCtx) })
+	group.Go(func() error { return r.heartbeat(beatCtx, kindBackup) })
 	group.Go(func() error {
 		defer stop()
 		r.startQueue(ctx)
@@ -263,25 +264,9 @@ func (r *backupRun) adopt(entries []capstan.Entry) {
 	r.tally.entries(entries)
 }
 
-// heartbeat keeps the run's row current, so that other processes can see how far
-// it is.
-func (r *backupRun) heartbeat(ctx context.Context) error {
-	ticker := time.NewTicker(2 * time.Second)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
-		snapshot, err := json.Marshal(r.Tracker.Snapshot())
-		if err == nil {
-			err = r.Catalog.Heartbeat(ctx, r.run, snapshot)
-		}
-		if err != nil && ctx.Err() == nil {
-			r.Say("the catalog's progress row could not be updated: %v", err)
-		}
-	}
+// heartbeat keeps the run's row current, and cancels the run when it is asked to.
+func (r *backupRun) heartbeat(ctx context.Context, kind string) error {
+	return r.beat(ctx, r.run, kind, r.cancel)
 }
 
 // tell says what is safe and what to do where a full disk, or a volume that is

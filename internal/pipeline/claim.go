@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"capstan"
 	"capstan/internal/manifest"
@@ -53,7 +52,7 @@ func (r *backupRun) claim(ctx context.Context) error {
 	}
 	longer, stop := outlive(ctx) // a record that is made though its call fails would be nobody's
 	defer stop()
-	r.run, err = r.Catalog.BeginRun(longer, r.set.ID, r.Job, kind, os.Getpid(), r.started)
+	r.run, err = r.Catalog.BeginRun(longer, r.set.ID, r.Job, kind, r.started)
 	return err
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"capstan"
 	"capstan/internal/progress"
@@ -22,7 +23,8 @@ type Restore struct {
 
 // RestoreSummary is the result of a restore.
 type RestoreSummary struct {
-	Type     string                 `json:"type"` // always "summary"
+	Type     string                 `json:"type"`          // always "summary"
+	Run      capstan.RunID          `json:"run,omitempty"` // 0: it is not in the catalog
 	Set      capstan.SetID          `json:"set"`
 	Status   capstan.RunStatus      `json:"status"`
 	Target   string                 `json:"target"`
@@ -32,6 +34,7 @@ type RestoreSummary struct {
 	Seconds  float64                `json:"seconds"`
 	Stages   []progress.StageReport `json:"stages"`
 	Notes    []string               `json:"notes,omitempty"`
+	Error    string                 `json:"error,omitempty"`
 	Problems []Problem              `json:"problems,omitempty"`
 }
 
@@ -67,26 +70,41 @@ func (e *Engine) Restore(ctx context.Context, job Restore) (RestoreSummary, erro
 		return summary, err
 	}
 	r := &restoreRun{Engine: e, view: view, want: want, target: target, readers: e.newReaders()}
-	err = errors.Join(r.run(ctx), r.readers.close(), target.Close())
-	list := r.problems
-	summary.Entries, summary.Bytes, summary.Failed = r.entries.Load(), capstan.Bytes(r.bytes.Load()), list.Count
-	summary.Problems, summary.Notes = list.List, target.Notes()
-	summary.Seconds, summary.Stages = e.Now().Sub(started).Seconds(), e.Tracker.Report()
-	switch {
-	case err != nil && ctx.Err() != nil:
-		summary.Status = capstan.RunInterrupted
-	case err != nil:
-	case list.Count > 0:
-		summary.Status = capstan.RunPartial
-		err = &capstan.Error{
-			Class: capstan.ErrIncomplete, Op: "restore", Object: string(set.ID),
-			Err:  fmt.Errorf("%d entries could not be restored", list.Count),
-			Safe: "all others are in " + job.Target,
+	err = e.read(ctx, reading{kindRestore, set.ID, set.Job}, func(ctx context.Context) error {
+		return errors.Join(r.run(ctx), r.readers.close(), target.Close())
+	}, func(end ending) (result, error) {
+		r.summarize(&summary, end)
+		summary.Seconds, summary.Stages = e.Now().Sub(started).Seconds(), e.Tracker.Report()
+		err := end.err
+		if summary.Status == capstan.RunPartial {
+			err = &capstan.Error{
+				Class: capstan.ErrIncomplete, Op: "restore", Object: string(set.ID),
+				Err:  fmt.Errorf("%d entries could not be restored", summary.Failed),
+				Safe: "all others are in " + job.Target,
+			}
 		}
-	default:
-		summary.Status = capstan.RunComplete
-	}
+		counts := capstan.Counts{Entries: summary.Entries + summary.Failed, Stored: summary.Entries, Failed: summary.Failed, BytesIn: summary.Bytes}
+		return result{summary.Status, counts, summary}, err
+	})
 	return summary, err
+}
+
+// summarize tells what was restored.
+func (r *restoreRun) summarize(s *RestoreSummary, end ending) {
+	r.mu.Lock()
+	list := r.problems
+	r.mu.Unlock()
+	s.Run, s.Status = end.run, end.status
+	s.Entries, s.Bytes, s.Failed = r.entries.Load(), capstan.Bytes(r.bytes.Load()), list.Count
+	s.Problems = slices.Clone(list.List)
+	if end.err != nil {
+		s.Error = end.err.Error()
+	} else if list.Count > 0 {
+		s.Status = capstan.RunPartial
+	}
+	if !end.stuck {
+		s.Notes = r.target.Notes()
+	}
 }
 
 // restorable finds the set and says what a person should know about it.

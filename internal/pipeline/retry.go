@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 
 	"capstan"
 	"capstan/internal/copier"
@@ -50,6 +49,7 @@ func (e *Engine) Retry(ctx context.Context, job Retry) (Summary, error) {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	run.cancel = cancel
 	runErr, stuck := e.watched(ctx, cancel, job.Patience, run, func(ctx context.Context) error { return run.retry(ctx, job) })
 	summary, err := run.finishRetry(ctx, runErr)
 	if stuck {
@@ -117,7 +117,7 @@ func (r *backupRun) retry(ctx context.Context, job Retry) (err error) {
 	}
 	longer, stop := outlive(ctx)
 	defer stop()
-	if r.run, err = r.Catalog.BeginRun(longer, r.set.ID, r.Job, kindRetry, os.Getpid(), r.started); err != nil {
+	if r.run, err = r.Catalog.BeginRun(longer, r.set.ID, r.Job, kindRetry, r.started); err != nil {
 		return err
 	}
 	if err := r.Catalog.Demand(ctx, r.set.ID, r.volumeIDs()...); err != nil {
@@ -127,7 +127,7 @@ func (r *backupRun) retry(ctx context.Context, job Retry) (err error) {
 	beating := make(chan struct{})
 	go func() {
 		defer close(beating)
-		_ = r.heartbeat(beat) // it ends with beat, or says itself what failed
+		_ = r.heartbeat(beat, kindRetry) // it ends with beat, or says itself what failed
 	}()
 	r.queue.Store(copier.Start(ctx, r.copierOptions(r.finishVolume), r.set.ID, r.Volumes))
 	err = r.drain(ctx)
@@ -140,13 +140,8 @@ func (r *backupRun) retry(ctx context.Context, job Retry) (err error) {
 // run is what became of it.
 func (r *backupRun) finishRetry(ctx context.Context, runErr error) (Summary, error) {
 	outcomes := r.volumeOutcomes()
-	status := capstan.RunComplete
-	switch {
-	case runErr != nil && (errors.Is(runErr, capstan.ErrInterrupted) || ctx.Err() != nil):
-		status = capstan.RunInterrupted
-	case runErr != nil:
-		status = capstan.RunFailed
-	case lacks(outcomes) > 0, r.set.Counts.Failed > 0:
+	status, runErr := endOf(ctx, runErr)
+	if runErr == nil && (lacks(outcomes) > 0 || r.set.Counts.Failed > 0) {
 		status = capstan.RunPartial
 	}
 	summary := r.summary(status, runErr)

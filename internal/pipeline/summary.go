@@ -46,14 +46,12 @@ func (r *backupRun) finish(ctx context.Context, runErr error) (Summary, error) {
 	counts, archives, list := r.tally.read()
 	outcomes := r.volumeOutcomes()
 	lacking := lacks(outcomes)
-	status := capstan.RunComplete
+	status, runErr := endOf(ctx, runErr)
 	setStatus := capstan.RunComplete
 	switch {
-	case runErr != nil && (errors.Is(runErr, capstan.ErrInterrupted) || ctx.Err() != nil):
-		status, setStatus = capstan.RunInterrupted, capstan.RunInterrupted
 	case runErr != nil:
 		// The set stays resumable: its sealed archives are good.
-		status, setStatus = capstan.RunFailed, capstan.RunInterrupted
+		setStatus = capstan.RunInterrupted
 	case counts.Failed > 0, lacking > 0:
 		status, setStatus = capstan.RunPartial, capstan.RunPartial
 	}

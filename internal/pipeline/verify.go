@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"capstan"
 	"capstan/internal/progress"
@@ -19,7 +20,8 @@ type Verify struct {
 
 // VerifySummary is the result of a verification.
 type VerifySummary struct {
-	Type     string                 `json:"type"` // always "summary"
+	Type     string                 `json:"type"`          // always "summary"
+	Run      capstan.RunID          `json:"run,omitempty"` // 0: it is not in the catalog
 	Status   capstan.RunStatus      `json:"status"`
 	Sets     int                    `json:"sets"`
 	Copies   int                    `json:"copies"`
@@ -29,6 +31,7 @@ type VerifySummary struct {
 	Failed   int64                  `json:"failed"`
 	Seconds  float64                `json:"seconds"`
 	Stages   []progress.StageReport `json:"stages"`
+	Error    string                 `json:"error,omitempty"`
 	Problems []Problem              `json:"problems,omitempty"`
 }
 
@@ -43,33 +46,53 @@ type verifyRun struct {
 // signature. What is found is recorded per copy: verified, damaged, missing. It
 // returns capstan.ErrIncomplete, with every problem named, when anything is wrong.
 func (e *Engine) Verify(ctx context.Context, job Verify) (VerifySummary, error) {
-	v := &verifyRun{Engine: e, job: job, summary: VerifySummary{Type: "summary", Status: capstan.RunFailed}}
-	started := e.Now()
-	stage := e.Tracker.Stage(stageVerify)
+	v := &verifyRun{Engine: e, job: job}
+	what := reading{kind: kindVerify}
+	if len(job.Sets) == 1 {
+		set, err := e.Catalog.Set(ctx, job.Sets[0])
+		if err != nil {
+			return VerifySummary{Type: "summary", Status: capstan.RunFailed}, err
+		}
+		what.set, what.job = set.ID, set.Job
+	}
+	summary, started := VerifySummary{}, e.Now()
+	err := e.read(ctx, what, v.all, func(end ending) (result, error) {
+		if !end.stuck { // else it may still be counting
+			summary = v.summary
+		}
+		_, _, list := v.tally.read()
+		summary.Type, summary.Run, summary.Status = "summary", end.run, end.status
+		summary.Failed, summary.Problems = list.Count, slices.Clone(list.List)
+		summary.Seconds, summary.Stages = e.Now().Sub(started).Seconds(), e.Tracker.Report()
+		err := end.err
+		switch {
+		case err != nil:
+			summary.Error = err.Error()
+		case list.Count > 0:
+			summary.Status = capstan.RunPartial
+			err = &capstan.Error{
+				Class: capstan.ErrIncomplete, Op: "verify", Err: fmt.Errorf("%d problems found", list.Count),
+				Safe: "what is not named is as it was written",
+			}
+		}
+		counts := capstan.Counts{Entries: summary.Entries, Failed: summary.Failed, BytesIn: summary.Bytes}
+		return result{summary.Status, counts, summary}, err
+	})
+	return summary, err
+}
+
+// all checks the sets one after the other.
+func (v *verifyRun) all(ctx context.Context) error {
+	stage := v.Tracker.Stage(stageVerify)
 	stage.Begin()
-	var err error
-	for _, id := range job.Sets {
-		if err = v.set(ctx, id); err != nil {
-			break
+	defer stage.End()
+	for _, id := range v.job.Sets {
+		if err := v.set(ctx, id); err != nil {
+			return err
 		}
 		v.summary.Sets++
 	}
-	stage.End()
-	_, _, list := v.tally.read()
-	v.summary.Failed, v.summary.Problems = list.Count, list.List
-	v.summary.Seconds, v.summary.Stages = e.Now().Sub(started).Seconds(), e.Tracker.Report()
-	switch {
-	case err != nil:
-		return v.summary, err
-	case list.Count > 0:
-		v.summary.Status = capstan.RunPartial
-		return v.summary, &capstan.Error{
-			Class: capstan.ErrIncomplete, Op: "verify", Err: fmt.Errorf("%d problems found", list.Count),
-			Safe: "what is not named is as it was written",
-		}
-	}
-	v.summary.Status = capstan.RunComplete
-	return v.summary, nil
+	return nil
 }
 
 // set checks all copies of one set, volume by volume.

@@ -66,21 +66,28 @@ CREATE TABLE sets (
 
 CREATE INDEX sets_by_job ON sets (job, month, number);
 
--- A run outlives its set, so it names the set without referring to it.
+-- A run outlives its set, so it names the set without referring to it. host to
+-- process: where its process is, see leases. cancel: when somebody asked it to stop.
 CREATE TABLE runs (
-	id       INTEGER NOT NULL PRIMARY KEY,
-	set_id   TEXT    NOT NULL,
-	job      TEXT    NOT NULL,
-	kind     TEXT    NOT NULL,
-	pid      INTEGER NOT NULL,
-	status   TEXT    NOT NULL,
-	started  INTEGER NOT NULL,
-	finished INTEGER NOT NULL,
-	beat     INTEGER NOT NULL,
-	cancel   INTEGER NOT NULL,
-	progress BLOB,
-	counts   TEXT    NOT NULL,
-	summary  BLOB
+	id        INTEGER NOT NULL PRIMARY KEY,
+	set_id    TEXT    NOT NULL,
+	job       TEXT    NOT NULL,
+	kind      TEXT    NOT NULL,
+	pid       INTEGER NOT NULL,
+	host      TEXT    NOT NULL,
+	machine   TEXT    NOT NULL,
+	boot      TEXT    NOT NULL,
+	space     TEXT    NOT NULL,
+	process   TEXT    NOT NULL,
+	status    TEXT    NOT NULL,
+	started   INTEGER NOT NULL,
+	finished  INTEGER NOT NULL,
+	beat      INTEGER NOT NULL,
+	cancel    INTEGER NOT NULL,
+	cancel_by TEXT    NOT NULL,
+	progress  BLOB,
+	counts    TEXT    NOT NULL,
+	summary   BLOB
 ) STRICT;
 
 CREATE INDEX runs_by_job ON runs (job, id);
