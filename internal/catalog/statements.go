@@ -36,7 +36,7 @@ const (
 
 // Sets. What is being imported or deleted (phase <> 0) is not there for people.
 const (
-	setColumns = `no, id, job, base, claim, status, started, finished, codec, host, sources, forgotten,
+	setColumns = `no, id, job, base, claim, status, started, finished, codec, recipients, host, sources, forgotten,
 		entries, stored, changed, unchanged, excluded, vanished, failed, deleted, bytes_in, bytes_out`
 	sqlTakeNumber    = `UPDATE counters SET last = last + 1 WHERE name = ?`
 	sqlFirstNumber   = `INSERT INTO counters (name, last) VALUES (?, 1)`
@@ -44,7 +44,7 @@ const (
 	sqlNumberTaken   = `UPDATE counters SET last = ? WHERE name = ? AND last < ?`
 	sqlMonthKnown    = `INSERT INTO counters (name, last) SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM counters WHERE name = ?)`
 	sqlStillThere    = `SELECT 1 FROM sets WHERE no = ? AND phase = 0`
-	sqlInsertSet     = `INSERT INTO sets (month, number, phase, ` + setColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	sqlInsertSet     = `INSERT INTO sets (month, number, phase, ` + setColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	sqlSet           = `SELECT ` + setColumns + ` FROM sets WHERE id = ? AND phase = 0`
 	sqlSetAnyPhase   = `SELECT no, phase, status FROM sets WHERE id = ?`
 	sqlSets          = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 ORDER BY month DESC, number DESC`
@@ -54,6 +54,7 @@ const (
 	sqlLatestOfJob   = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 AND forgotten = 0 AND status IN ('complete', 'partial') AND job = ? ORDER BY month DESC, number DESC LIMIT 1`
 	sqlFinishSet     = `UPDATE sets SET status = ?, finished = ?, entries = ?, stored = ?, changed = ?, unchanged = ?, excluded = ?, vanished = ?, failed = ?, deleted = ?, bytes_in = ?, bytes_out = ? WHERE no = ?`
 	sqlSetBase       = `UPDATE sets SET base = ? WHERE no = ?`
+	sqlSetEncrypted  = `UPDATE sets SET recipients = ? WHERE no = ?`
 	sqlSetPhase      = `UPDATE sets SET phase = ? WHERE no = ?`
 	sqlSetsInPhase   = `SELECT no FROM sets WHERE phase = ? ORDER BY no`
 	sqlForgetSet     = `UPDATE sets SET forgotten = ? WHERE no = ?`

@@ -30,6 +30,7 @@ var suite = []struct {
 	{"SetList", testSetList},
 	{"Runs", testRuns},
 	{"Archives", testArchives},
+	{"Recipients", testRecipients},
 	{"Entries", testEntries},
 	{"EntriesInAnyOrder", testAnyOrder},
 	{"EntriesAgain", testEntriesAgain},

@@ -35,7 +35,8 @@ CREATE TABLE counters (
 
 -- claim: what a volume is told to reserve the set's name, known to this catalog
 -- alone; empty for a set that was read from a volume. base: the id of the set that an incremental one builds on, which may be unknown
--- here; empty for a full one. phase: 0 there for all to see, 1 being imported, 2 being deleted.
+-- here; empty for a full one. recipients: to whom its files are encrypted; an empty list
+-- for one that is not. phase: 0 there for all to see, 1 being imported, 2 being deleted.
 CREATE TABLE sets (
 	no        INTEGER NOT NULL PRIMARY KEY,
 	id        TEXT    NOT NULL UNIQUE,
@@ -48,6 +49,7 @@ CREATE TABLE sets (
 	phase     INTEGER NOT NULL,
 	host      TEXT    NOT NULL,
 	codec     TEXT    NOT NULL,
+	recipients TEXT   NOT NULL,
 	sources   TEXT    NOT NULL,
 	started   INTEGER NOT NULL,
 	finished  INTEGER NOT NULL,
