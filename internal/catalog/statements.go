@@ -27,6 +27,8 @@ const (
 	sqlInsertPlace   = `INSERT INTO places (volume, location) VALUES (?, ?)`
 	sqlInsertSums    = `INSERT INTO sums (no, volume, set_id, hash, at_time) SELECT coalesce(max(no), 0) + 1, ?, ?, ?, ? FROM sums`
 	sqlLastSums      = `SELECT set_id, hash FROM sums WHERE volume = ? AND set_id <> ? ORDER BY no DESC LIMIT 1`
+	sqlSums          = `SELECT hash FROM sums WHERE volume = ? AND set_id = ? ORDER BY no DESC LIMIT 1`
+	sqlSumsVolumes   = `SELECT volume FROM sums WHERE set_id = ? GROUP BY volume ORDER BY max(no) DESC`
 	sqlAllSums       = `SELECT volume, set_id, hash, at_time FROM sums ORDER BY no`
 	sqlInsertAudit   = `INSERT INTO audit (no, at_time, action, object, detail) SELECT coalesce(max(no), 0) + 1, ?, ?, ?, ? FROM audit`
 	sqlAudit         = `SELECT no, at_time, action, object, detail FROM audit WHERE no > ? ORDER BY no LIMIT ?`

@@ -53,6 +53,14 @@ func plural(n int64, noun string) string {
 	return output.Count(n) + " " + noun
 }
 
+// pluralIs is plural with its verb: "1 set is", "2 sets are".
+func pluralIs(n int64, noun string) string {
+	if n == 1 {
+		return plural(n, noun) + " is"
+	}
+	return plural(n, noun) + " are"
+}
+
 func seconds(s float64) string { return output.Duration(time.Duration(s * float64(time.Second))) }
 
 // backupSummary prints what became of a backup.
@@ -145,6 +153,9 @@ func (a *app) verifySummary(ctx context.Context, s pipeline.VerifySummary) {
 	switch {
 	case s.Status == capstan.RunComplete:
 		b.WriteString("all is well\n")
+		if s.Locked > 0 {
+			fmt.Fprintf(&b, "  %s encrypted: sums of files only, without looking at entries\n", pluralIs(int64(s.Locked), "set"))
+		}
 	case s.Failed > 0:
 		fmt.Fprintf(&b, "%s\n", plural(s.Failed, "problem"))
 	default:

@@ -33,6 +33,9 @@ type RestoreSummary struct {
 	Stages   []progress.StageReport `json:"stages"`
 	Notes    []string               `json:"notes,omitempty"`
 	Problems []Problem              `json:"problems,omitempty"`
+	// Doubts are about the signatures of the sets that were read. What was restored
+	// was proven by the catalog's hashes all the same.
+	Doubts []Problem `json:"doubts,omitempty"`
 }
 
 // batchEntries bounds the entries that a restore holds in memory at once.
@@ -43,7 +46,8 @@ var errNotInSet = errors.New("does not name anything inside a set")
 // Restore puts the wanted part of a set into a directory. Damaged entries are
 // left out and named (capstan.ErrIncomplete); existing files are refused before
 // anything is written unless Overwrite is set; a path that the set does not
-// hold is capstan.ErrNotFound, and nothing is written.
+// hold is capstan.ErrNotFound, and a set of the chain that no key opens is
+// capstan.ErrWrongKey; nothing is written then.
 func (e *Engine) Restore(ctx context.Context, job Restore) (RestoreSummary, error) {
 	summary := RestoreSummary{Type: "summary", Set: job.Set, Status: capstan.RunFailed, Target: job.Target}
 	started := e.Now()
@@ -59,14 +63,22 @@ func (e *Engine) Restore(ctx context.Context, job Restore) (RestoreSummary, erro
 	if err := view.preflight(ctx, job, want); err != nil {
 		return summary, err
 	}
+	readers := e.newReaders()
+	err = readers.unlock(ctx, view.Chain)
+	if err == nil {
+		summary.Doubts, err = readers.prove(ctx, view.Chain)
+	}
+	if err != nil {
+		return summary, errors.Join(nothingWritten(err), readers.close())
+	}
 	if want.all() {
 		e.Tracker.Total(set.Counts.Entries, 0)
 	}
 	target, err := tree.Open(job.Target, tree.Options{Overwrite: job.Overwrite, NoSpecial: job.NoSpecial})
 	if err != nil {
-		return summary, err
+		return summary, errors.Join(err, readers.close())
 	}
-	r := &restoreRun{Engine: e, view: view, want: want, target: target, readers: e.newReaders()}
+	r := &restoreRun{Engine: e, view: view, want: want, target: target, readers: readers}
 	err = errors.Join(r.run(ctx), r.readers.close(), target.Close())
 	list := r.problems
 	summary.Entries, summary.Bytes, summary.Failed = r.entries.Load(), capstan.Bytes(r.bytes.Load()), list.Count
@@ -87,6 +99,16 @@ func (e *Engine) Restore(ctx context.Context, job Restore) (RestoreSummary, erro
 		summary.Status = capstan.RunComplete
 	}
 	return summary, err
+}
+
+// nothingWritten says so of a wrong key.
+func nothingWritten(err error) error {
+	if wrong, ok := errors.AsType[*capstan.Error](err); ok && errors.Is(err, capstan.ErrWrongKey) {
+		told := *wrong
+		told.Safe = "nothing was written"
+		return &told
+	}
+	return err
 }
 
 // restorable finds the set and says what a person should know about it.

@@ -112,7 +112,7 @@ func (r *restoreRun) settle(entry *capstan.Entry, err error) error {
 		r.Tracker.Stage(stageRestore).Moved(capstan.Bytes(entry.StoredSize()), 1)
 		return nil
 	}
-	if errors.Is(err, capstan.ErrNoSpace) || errors.Is(err, capstan.ErrInterrupted) || errors.Is(err, context.Canceled) {
+	if errors.Is(err, capstan.ErrNoSpace) || errors.Is(err, capstan.ErrWrongKey) || errors.Is(err, capstan.ErrInterrupted) || errors.Is(err, context.Canceled) {
 		return err
 	}
 	r.Say("cannot restore %s: %v", entry.Path, err)

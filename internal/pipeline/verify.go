@@ -19,14 +19,17 @@ type Verify struct {
 
 // VerifySummary is the result of a verification.
 type VerifySummary struct {
-	Type     string                 `json:"type"` // always "summary"
-	Status   capstan.RunStatus      `json:"status"`
-	Sets     int                    `json:"sets"`
-	Copies   int                    `json:"copies"`
-	Read     int                    `json:"read"` // copies of which every byte was read
-	Entries  int64                  `json:"entries"`
-	Bytes    capstan.Bytes          `json:"bytes"`
-	Failed   int64                  `json:"failed"`
+	Type    string            `json:"type"` // always "summary"
+	Status  capstan.RunStatus `json:"status"`
+	Sets    int               `json:"sets"`
+	Copies  int               `json:"copies"`
+	Read    int               `json:"read"` // copies of which every byte was read
+	Entries int64             `json:"entries"`
+	Bytes   capstan.Bytes     `json:"bytes"`
+	Failed  int64             `json:"failed"`
+	// Locked are the encrypted sets that no key opened: their files were compared
+	// with their sums, the entries in them were not looked at.
+	Locked   int                    `json:"locked,omitempty"`
 	Seconds  float64                `json:"seconds"`
 	Stages   []progress.StageReport `json:"stages"`
 	Problems []Problem              `json:"problems,omitempty"`
@@ -37,11 +40,13 @@ type verifyRun struct {
 	job     Verify
 	summary VerifySummary
 	tally   tally
+	wrong   error // why the last of the locked sets did not open, if keys were given
 }
 
 // Verify checks copies against the catalog and each set's own sums and
 // signature. What is found is recorded per copy: verified, damaged, missing. It
-// returns capstan.ErrIncomplete, with every problem named, when anything is wrong.
+// returns capstan.ErrIncomplete, with every problem named, when anything is wrong,
+// else capstan.ErrWrongKey when keys were given and one set has another.
 func (e *Engine) Verify(ctx context.Context, job Verify) (VerifySummary, error) {
 	v := &verifyRun{Engine: e, job: job, summary: VerifySummary{Type: "summary", Status: capstan.RunFailed}}
 	started := e.Now()
@@ -69,7 +74,7 @@ func (e *Engine) Verify(ctx context.Context, job Verify) (VerifySummary, error) 
 		}
 	}
 	v.summary.Status = capstan.RunComplete
-	return v.summary, nil
+	return v.summary, v.wrong
 }
 
 // set checks all copies of one set, volume by volume.
@@ -77,6 +82,9 @@ func (v *verifyRun) set(ctx context.Context, id capstan.SetID) error {
 	set, err := v.Catalog.Set(ctx, id)
 	if err != nil {
 		return err
+	}
+	if _, err := v.View(ctx, id); errors.Is(err, capstan.ErrIncomplete) {
+		v.problem("set "+string(id), err.Error())
 	}
 	archives, err := v.Catalog.Archives(ctx, id)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"capstan"
 	"capstan/internal/archive"
+	"capstan/internal/envelope"
 )
 
 // copyCheck is one copy under verification.
@@ -59,6 +60,21 @@ func (v *verifyRun) file(ctx context.Context, volume capstan.Volume, c *copyChec
 	return nil
 }
 
+// locked notes an encrypted set whose entries nobody can look at here; every other
+// error it gives back.
+func (v *verifyRun) locked(set *capstan.Set, err error) error {
+	if !errors.Is(err, capstan.ErrWrongKey) {
+		return err
+	}
+	v.summary.Locked++
+	v.Say("set %s is encrypted to %s, and no key for it was given: its files are as they were written, the entries in them were not looked at",
+		set.ID, envelope.Describe(set.Recipients))
+	if len(v.Identities.Strings()) > 0 {
+		v.wrong = err
+	}
+	return nil
+}
+
 // sum reads the whole file and compares its hash.
 func (v *verifyRun) sum(ctx context.Context, file capstan.VolumeReader, a capstan.Archive) error {
 	sum := sha256.New()
@@ -97,6 +113,14 @@ func (v *verifyRun) entries(ctx context.Context, reader *setReader, checks []*co
 	if len(chosen) == 0 {
 		return nil
 	}
+	if set, err := reader.about(ctx); err != nil || set.Encrypted() {
+		if err == nil {
+			err = reader.unlock(ctx)
+		}
+		if err != nil {
+			return v.locked(&set, err)
+		}
+	}
 	batch := make([]capstan.Entry, 0, 1024)
 	for entry, err := range v.Catalog.Walk(ctx, reader.set, "") {
 		if err != nil {
@@ -130,6 +154,9 @@ func (v *verifyRun) batch(ctx context.Context, reader *setReader, batch []capsta
 	for group := range byArchive(batch) {
 		check := chosen[group[0].Archive]
 		a, err := reader.archive(ctx, check.Number)
+		if errors.Is(err, capstan.ErrWrongKey) {
+			return err // another archive of the set did open
+		}
 		if err != nil {
 			check.fail(capstan.CopyDamaged, err)
 			check.read = false

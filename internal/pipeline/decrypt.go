@@ -1,0 +1,106 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"capstan"
+	"capstan/internal/envelope"
+)
+
+// plain gives what stands in an archive's file, decrypted where it is encrypted,
+// and its length. Damage is no error here, it shows where it is read; one that no
+// key opens is capstan.ErrWrongKey.
+func (r *setReader) plain(ctx context.Context, file capstan.VolumeReader, info capstan.Archive) (io.ReaderAt, int64, error) {
+	set, err := r.about(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	if !set.Encrypted() {
+		return file, min(file.Size(), info.Size), nil
+	}
+	content, err := r.engine.decrypt(ctx, &set, file, info.Size)
+	if err != nil {
+		return nil, 0, err
+	}
+	if why := content.Damage(); why != nil {
+		r.engine.Say("archive %s: %v; what is whole of it is read", info.Name, why)
+	}
+	return content, content.Size(), nil
+}
+
+// about is what the catalog knows of the reader's set.
+func (r *setReader) about(ctx context.Context) (capstan.Set, error) {
+	if r.known.ID == "" {
+		set, err := r.engine.Catalog.Set(ctx, r.set)
+		if err != nil {
+			return capstan.Set{}, err
+		}
+		r.known = set
+	}
+	return r.known, nil
+}
+
+// decrypt opens an encrypted file of a set that was written with size bytes, or
+// what is left of it.
+func (e *Engine) decrypt(ctx context.Context, set *capstan.Set, file capstan.VolumeReader, size int64) (*envelope.Plain, error) {
+	keys := e.Identities.For(set.Recipients)
+	content, err := keys.OpenAt(file, file.Size())
+	if errors.Is(err, capstan.ErrDamaged) && file.Size() > size {
+		content, err = keys.OpenAt(file, size)
+	}
+	if errors.Is(err, capstan.ErrDamaged) {
+		content, err = keys.Salvage(file, min(file.Size(), size))
+	}
+	return content, e.locked(ctx, set.ID, err)
+}
+
+// locked names the set that no key opened; every other error it leaves alone.
+func (e *Engine) locked(ctx context.Context, set capstan.SetID, err error) error {
+	if cause := context.Cause(ctx); cause != nil && err != nil {
+		return cause
+	}
+	wrong, ok := errors.AsType[*capstan.Error](err)
+	if !ok || !errors.Is(wrong.Class, capstan.ErrWrongKey) {
+		return err
+	}
+	named := *wrong
+	named.Op, named.Object = "decrypt set", string(set)
+	return &named
+}
+
+// unlock opens one archive of every encrypted set of the chain, so that a wrong
+// key is known before anything is written. Archives that cannot be read prove
+// nothing; their entries are named when it is their turn.
+func (r *readers) unlock(ctx context.Context, chain []capstan.Set) error {
+	for i := range chain {
+		if !chain[i].Encrypted() {
+			continue
+		}
+		if err := r.of(chain[i].ID).unlock(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *setReader) unlock(ctx context.Context) error {
+	archives, err := r.engine.Catalog.Archives(ctx, r.set)
+	if err != nil {
+		return err
+	}
+	for _, a := range archives {
+		_, err := r.archive(ctx, a.Number)
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
+		}
+		if errors.Is(err, capstan.ErrWrongKey) {
+			return err
+		}
+		if err == nil {
+			return nil
+		}
+	}
+	return nil
+}
