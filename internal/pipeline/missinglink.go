@@ -15,7 +15,7 @@ func (e *Engine) missingLink(ctx context.Context, chain []capstan.Set, missing c
 	if !errors.Is(err, capstan.ErrNotFound) {
 		return err
 	}
-	where, err := e.whereWas(ctx, chain[len(chain)-1].ID, missing)
+	where, sure, err := e.whereWas(ctx, chain[len(chain)-1].ID, missing)
 	if err != nil {
 		return err
 	}
@@ -25,7 +25,11 @@ func (e *Engine) missingLink(ctx context.Context, chain []capstan.Set, missing c
 		Safe: "what the sets themselves hold is whole", Next: "read the volume that holds it: capstan catalog rebuild VOLUME",
 	}
 	if len(where) > 0 {
-		told.Err = fmt.Errorf("%w; it was on %s", told.Err, strings.Join(where, " and "))
+		verb := "those that build on it are on"
+		if sure {
+			verb = "it was on"
+		}
+		told.Err = fmt.Errorf("%w; %s %s", told.Err, verb, strings.Join(where, " and "))
 		told.Next = "if it is still there: capstan catalog rebuild " + where[0]
 	}
 	if len(chain) > 1 {
@@ -35,23 +39,23 @@ func (e *Engine) missingLink(ctx context.Context, chain []capstan.Set, missing c
 }
 
 // whereWas gives the places of the volumes on which the missing set was finished,
-// as far as the catalog remembers; else of those that hold the set that builds on
+// if the catalog remembers (sure); else of those that hold the set that builds on
 // it, since a job's sets lie together.
-func (e *Engine) whereWas(ctx context.Context, after, missing capstan.SetID) ([]string, error) {
+func (e *Engine) whereWas(ctx context.Context, after, missing capstan.SetID) (places []string, sure bool, err error) {
 	volumes, err := e.Catalog.VolumesOf(ctx, missing)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	if len(volumes) == 0 {
+	sure = len(volumes) > 0
+	if !sure {
 		copies, err := e.Catalog.Copies(ctx, after)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		for _, c := range copies {
 			volumes = append(volumes, c.Volume)
 		}
 	}
-	var places []string
 	seen := map[capstan.VolumeID]bool{}
 	for _, id := range volumes {
 		if seen[id] {
@@ -62,8 +66,8 @@ func (e *Engine) whereWas(ctx context.Context, after, missing capstan.SetID) ([]
 		if err == nil {
 			places = append(places, info.Location)
 		} else if !errors.Is(err, capstan.ErrNotFound) {
-			return nil, err
+			return nil, false, err
 		}
 	}
-	return places, nil
+	return places, sure, nil
 }
