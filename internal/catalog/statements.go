@@ -68,6 +68,22 @@ const (
 		AND NOT EXISTS (SELECT 1 FROM entries WHERE set_no = no)`
 )
 
+// Rotations.
+const (
+	sqlInsertRotation = `INSERT INTO rotations (set_no, recipients) VALUES (?, ?)`
+	sqlRotation       = `SELECT recipients FROM rotations WHERE set_no = ?`
+	sqlDeleteRotation = `DELETE FROM rotations WHERE set_no = ?`
+	sqlUpdateRewrap   = `UPDATE rewraps SET header = ?, size = ?, hash = ? WHERE set_no = ? AND volume = ? AND name = ?`
+	sqlInsertRewrap   = `INSERT INTO rewraps (header, size, hash, set_no, volume, name) VALUES (?, ?, ?, ?, ?, ?)`
+	sqlDeleteRewrap   = `DELETE FROM rewraps WHERE set_no = ? AND volume = ? AND name = ?`
+	sqlRewraps        = `SELECT volume, name, header, size, hash FROM rewraps WHERE set_no = ? ORDER BY volume, name`
+	sqlDeleteRewraps  = `DELETE FROM rewraps WHERE set_no = ?`
+	sqlRotateArchives = `UPDATE archives SET size = ?, hash = ? WHERE set_no = ? AND name = ?`
+	sqlRotateSums     = `UPDATE sums SET hash = ? WHERE volume = ? AND set_id = ?`
+	sqlRotateCopies   = `UPDATE copies SET state = 'written', changed = ?, verified = 0 WHERE set_no = ? AND volume = ? AND state = 'verified'
+		AND number IN (SELECT a.number FROM archives a WHERE a.set_no = ? AND a.name = ?)`
+)
+
 // Runs.
 const (
 	runColumns        = `id, set_id, job, kind, pid, status, started, finished, beat, cancel, progress, counts, summary`

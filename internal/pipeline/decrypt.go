@@ -20,9 +20,13 @@ func (r *setReader) plain(ctx context.Context, file capstan.VolumeReader, info c
 	if !set.Encrypted() {
 		return file, min(file.Size(), info.Size), nil
 	}
-	content, err := r.engine.decrypt(ctx, &set, file, info.Size)
+	keys := r.engine.Identities.For(set.Recipients)
+	if r.rotates {
+		keys = r.engine.Identities.For(nil)
+	}
+	content, err := decrypt(keys, file, info.Size)
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, r.engine.locked(ctx, set.ID, err)
 	}
 	if why := content.Damage(); why != nil {
 		r.engine.Say("archive %s: %v; what is whole of it is read", info.Name, why)
@@ -37,21 +41,27 @@ func (r *setReader) about(ctx context.Context) (capstan.Set, error) {
 		if err != nil {
 			return capstan.Set{}, err
 		}
+		if set.Encrypted() {
+			rotation, err := r.engine.Catalog.Rotation(ctx, r.set)
+			if err != nil {
+				return capstan.Set{}, err
+			}
+			r.rotates = len(rotation.Recipients) > 0
+		}
 		r.known = set
 	}
 	return r.known, nil
 }
 
-// decrypt opens an encrypted file of a set that was written with size bytes. What
+// decrypt opens an encrypted file that was written with size bytes. What
 // does not decrypt reads as zeros, which the archive's own sums find out: so damage
 // costs no more than in an archive that is not encrypted.
-func (e *Engine) decrypt(ctx context.Context, set *capstan.Set, file capstan.VolumeReader, size int64) (*envelope.Plain, error) {
-	keys := e.Identities.For(set.Recipients)
+func decrypt(keys *envelope.Identities, file capstan.VolumeReader, size int64) (*envelope.Plain, error) {
 	content, err := keys.Salvage(file, file.Size())
 	if err == nil && content.Damage() != nil && file.Size() > size {
 		content, err = keys.Salvage(file, size) // something was put behind its end
 	}
-	return content, e.locked(ctx, set.ID, err)
+	return content, err
 }
 
 // locked names the set that no key opened; every other error it leaves alone.
@@ -70,7 +80,8 @@ func (e *Engine) locked(ctx context.Context, set capstan.SetID, err error) error
 
 // unlock opens one archive of every encrypted set of the chain, so that a wrong
 // key is known before anything is written. Archives that cannot be read prove
-// nothing; their entries are named when it is their turn.
+// nothing; their entries are named when it is their turn. Of a set whose rotation is
+// not finished every archive is opened.
 func (r *readers) unlock(ctx context.Context, chain []capstan.Set) error {
 	for i := range chain {
 		if !chain[i].Encrypted() {
@@ -96,7 +107,7 @@ func (r *setReader) unlock(ctx context.Context) error {
 		if errors.Is(err, capstan.ErrWrongKey) {
 			return err
 		}
-		if err == nil {
+		if err == nil && !r.rotates {
 			return nil
 		}
 	}

@@ -18,6 +18,9 @@ import (
 // the catalog's.
 func (e *Engine) provenance(ctx context.Context, volume capstan.Volume, set *capstan.Set) (own openedSums, doubts []string, err error) {
 	at := fmt.Sprintf("set %s on %s", set.ID, volume.Info().Location)
+	if rotates, err := e.rotates(ctx, set.ID); err != nil || rotates {
+		return openedSums{}, []string{unfinishedRotation}, err
+	}
 	own, err = e.readSums(ctx, volume, set.ID)
 	if err != nil {
 		return openedSums{}, []string{err.Error()}, context.Cause(ctx)
@@ -42,6 +45,16 @@ func (e *Engine) provenance(ctx context.Context, volume capstan.Volume, set *cap
 	return own, doubts, err
 }
 
+// unfinishedRotation is all that can be said of the sums of such a set.
+const unfinishedRotation = "giving it other recipients was not finished: the old and the new keys together open it, and its sums are not made yet; " +
+	"call the same capstan key rewrap again"
+
+// rotates reports whether a rotation of the set is open.
+func (e *Engine) rotates(ctx context.Context, set capstan.SetID) (bool, error) {
+	rotation, err := e.Catalog.Rotation(ctx, set)
+	return len(rotation.Recipients) > 0, err
+}
+
 // link checks that the set before this one on the volume is still the one that
 // the signature covers. It gives what is wrong; one that retention took away is
 // right to be gone, which the catalog knows.
@@ -49,6 +62,9 @@ func (e *Engine) link(ctx context.Context, volume capstan.Volume, statement mani
 	previous := statement.Previous
 	if previous == "" {
 		return "", nil
+	}
+	if rotates, err := e.rotates(ctx, previous); rotates || err != nil && !errors.Is(err, capstan.ErrNotFound) {
+		return "", err // its own check says so
 	}
 	text, err := readSmall(ctx, volume, previous, manifest.SumsName)
 	if cause := context.Cause(ctx); cause != nil {

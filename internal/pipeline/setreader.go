@@ -16,6 +16,7 @@ type setReader struct {
 	engine  *Engine
 	set     capstan.SetID
 	known   capstan.Set      // what the catalog knows of it; empty: not asked yet
+	rotates bool             // a rotation is open: some files have other recipients
 	only    capstan.VolumeID // when set, no other volume is read
 	volumes map[capstan.VolumeID]capstan.Volume
 	open    map[capstan.ArchiveNumber]*openArchive

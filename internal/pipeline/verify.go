@@ -94,6 +94,10 @@ func (v *verifyRun) set(ctx context.Context, id capstan.SetID) error {
 	if err != nil {
 		return err
 	}
+	rotation, err := v.Catalog.Rotation(ctx, id)
+	if err != nil {
+		return err
+	}
 	byNumber := make(map[capstan.ArchiveNumber]capstan.Archive, len(archives))
 	for _, a := range archives {
 		byNumber[a.Number] = a
@@ -102,7 +106,9 @@ func (v *verifyRun) set(ctx context.Context, id capstan.SetID) error {
 	for _, c := range copies {
 		archive, sealed := byNumber[c.Number] // the others of an unfinished set were never there
 		if sealed && c.State != capstan.CopyForgotten {
-			byVolume[c.Volume] = append(byVolume[c.Volume], &copyCheck{Copy: c, archive: archive})
+			check := &copyCheck{Copy: c, archive: archive}
+			check.next, _ = rotation.Find(c.Volume, archive.Name)
+			byVolume[c.Volume] = append(byVolume[c.Volume], check)
 		}
 	}
 	for volume, checks := range byVolume {

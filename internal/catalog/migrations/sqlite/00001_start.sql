@@ -207,6 +207,25 @@ CREATE TABLE sums (
 
 CREATE INDEX sums_by_volume ON sums (volume, no);
 
+-- A set whose files are being given other recipients: to whom.
+CREATE TABLE rotations (
+	set_no     INTEGER NOT NULL PRIMARY KEY REFERENCES sets (no),
+	recipients TEXT    NOT NULL
+) STRICT;
+
+-- What becomes of the files of such a set on a volume, before it does. header: with
+-- what the new file begins, or another note of the rotation. hash: of the new file;
+-- empty until it is written, and it bears its name after that only.
+CREATE TABLE rewraps (
+	set_no INTEGER NOT NULL REFERENCES sets (no),
+	volume TEXT    NOT NULL,
+	name   TEXT    NOT NULL,
+	header BLOB    NOT NULL,
+	size   INTEGER NOT NULL,
+	hash   BLOB    NOT NULL,
+	PRIMARY KEY (set_no, volume, name)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE audit (
 	no      INTEGER NOT NULL PRIMARY KEY,
 	at_time INTEGER NOT NULL,
