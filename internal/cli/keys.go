@@ -60,14 +60,22 @@ const passphraseWord = "passphrase"
 type encryptFlags struct {
 	to         []string
 	passphrase string        // --passphrase-file
+	flag       string        // another name of --passphrase-file, where that one opens sets
 	secret     config.Secret // of the configured job, where the flag is not given
+}
+
+func (e *encryptFlags) passphraseFlag() string {
+	if e.flag == "" {
+		return "--passphrase-file"
+	}
+	return "--" + e.flag
 }
 
 func (e *encryptFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringArrayVar(&e.to, "encrypt-to", nil,
 		"encrypt to this public key (age1...), to those in this file, or with a "+passphraseWord+" (repeatable)")
-	f.StringVar(&e.passphrase, "passphrase-file", "", "file that holds the passphrase of --encrypt-to "+passphraseWord)
+	f.StringVar(&e.passphrase, e.passphraseFlag()[2:], "", "file that holds the passphrase of --encrypt-to "+passphraseWord)
 }
 
 // recipients are nil for a backup that is not encrypted.
@@ -77,15 +85,17 @@ func (e *encryptFlags) recipients() (*envelope.Recipients, error) {
 		return nil, usage("--encrypt-to takes keys or %s, not both: the age format has no such files", passphraseWord)
 	case slices.Contains(e.to, passphraseWord):
 		secret := e.secret
-		if e.passphrase != "" || secret.IsZero() {
-			secret = config.Passphrase(e.passphrase)
+		if e.passphrase != "" {
+			secret = config.FileSecret(e.passphrase)
+		} else if secret.IsZero() && e.flag == "" {
+			secret = config.Passphrase("")
 		}
 		if secret.IsZero() {
-			return nil, usage("--encrypt-to %s needs --passphrase-file FILE", passphraseWord)
+			return nil, usage("--encrypt-to %s needs %s FILE", passphraseWord, e.passphraseFlag())
 		}
 		return envelope.ParseRecipients(nil, secret.Reveal)
 	case e.passphrase != "":
-		return nil, usage("--passphrase-file encrypts nothing by itself: give --encrypt-to %s too", passphraseWord)
+		return nil, usage("%s encrypts nothing by itself: give --encrypt-to %s too", e.passphraseFlag(), passphraseWord)
 	case len(e.to) == 0:
 		return nil, nil //nolint:nilnil // nobody: the backup is not encrypted
 	}

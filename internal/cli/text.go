@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"capstan"
+	"capstan/internal/envelope"
 	"capstan/internal/output"
 	"capstan/internal/pipeline"
 	"capstan/internal/progress"
@@ -193,6 +194,9 @@ func (a *app) showText(d setDetail) error {
 	fmt.Fprintf(&b, "entries   %s: %s stored, %s changed, %s excluded, %s vanished, %s failed\n", output.Count(c.Entries),
 		output.Count(c.Stored), output.Count(c.Changed), output.Count(c.Excluded), output.Count(c.Vanished), output.Count(c.Failed))
 	fmt.Fprintf(&b, "size      %s in, %s out, %s\n", c.BytesIn, c.BytesOut, d.Codec)
+	if len(d.Recipients) > 0 {
+		fmt.Fprintf(&b, "encrypted %s\n", envelope.Describe(d.Recipients))
+	}
 	for _, run := range d.Runs {
 		fmt.Fprintf(&b, "run       %d %s %s, %s\n", run.Run, run.Kind, run.Status, run.Started.Local().Format(timeLayout))
 	}
