@@ -31,6 +31,7 @@ var suite = []struct {
 	{"Runs", testRuns},
 	{"Archives", testArchives},
 	{"Recipients", testRecipients},
+	{"Rotation", testRotation},
 	{"Entries", testEntries},
 	{"EntriesInAnyOrder", testAnyOrder},
 	{"EntriesAgain", testEntriesAgain},

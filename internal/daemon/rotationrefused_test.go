@@ -1,11 +1,13 @@
 package daemon
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"capstan"
 	"capstan/internal/envelope"
@@ -79,6 +81,12 @@ func TestRotationRefused(t *testing.T) {
 	s.check(err)
 	unchanged("its job runs", s.rotateTo(s.sets[0], to, s.old), capstan.ErrLocked)
 	s.check(lock.Unlock())
+	info, err := d.Catalog.Volumes(t.Context())
+	s.check(err)
+	lease, err := d.Catalog.Acquire(t.Context(), "volume:"+string(info[0].ID), "another run", time.Minute)
+	s.check(err)
+	unchanged("another run has a volume", s.rotateTo(s.sets[0], to, s.old), capstan.ErrLocked)
+	s.check(lease.Release(t.Context()))
 	s.check(d.Close())
 
 	away := s.volumes[1] + " away"
@@ -156,6 +164,31 @@ func TestRotationsInAnyOrder(t *testing.T) {
 	d.Engine.Identities = word("another passphrase").Secret()
 	if summary, err := d.Engine.Verify(t.Context(), pipeline.Verify{Sets: s.sets[:1], ReadData: 100}); err != nil {
 		t.Errorf("%v %v", err, summary.Problems)
+	}
+}
+
+// An archive that somebody else encrypted to the same key opens well, and is not the
+// one that was written: it is named, and not made to look like ours.
+func TestRotationOfForgedCopy(t *testing.T) {
+	t.Parallel()
+	s := newSafe(t, 1)
+	archives, err := filepath.Glob(filepath.Join(s.volumes[0], string(s.sets[0]), "backup_*"))
+	s.check(err)
+	var forged bytes.Buffer
+	w, err := recipientsOf(t, s.old).Writer(&forged)
+	s.check(err)
+	_, err = w.Write([]byte("what somebody would like us to have"))
+	s.check(err)
+	s.check(w.Close())
+	s.check(os.WriteFile(archives[0], forged.Bytes(), 0o600))
+	if err := s.rotateTo(s.sets[0], recipientsOf(t, s.new), s.old); !errors.Is(err, capstan.ErrIncomplete) {
+		t.Errorf("rotation: %v", err)
+	}
+	if now, err := os.ReadFile(archives[0]); err != nil || !bytes.Equal(now, forged.Bytes()) {
+		t.Errorf("the forged archive was rewritten, %v", err)
+	}
+	if got := s.verify(s.old, s.new); !strings.Contains(got, filepath.Base(archives[0])) {
+		t.Errorf("verify names: %s", got)
 	}
 }
 

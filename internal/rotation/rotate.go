@@ -48,7 +48,7 @@ type Problem struct {
 
 // Rotate gives the files of a finished set of this home other recipients. Errors:
 // capstan.ErrWrongKey when the identities do not open it, capstan.ErrLocked when its
-// job runs, capstan.ErrRefused for a set that is not encrypted, is another home's, or
+// job runs or another run has a volume, capstan.ErrRefused for a set that is not encrypted, is another home's, or
 // lies on a volume that is not there or cannot replace files; nothing is changed
 // then. capstan.ErrIncomplete names copies that are damaged. Anything else leaves a
 // rotation that the next call with the same recipients finishes.
@@ -122,7 +122,7 @@ func (r *run) locked(ctx context.Context, id capstan.SetID) (err error) {
 	if err := r.findChain(ctx); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, r.closeVolumes()) }()
+	defer func() { err = errors.Join(err, r.closeVolumes(ctx)) }()
 	if err := r.openVolumes(ctx); err != nil {
 		return err
 	}

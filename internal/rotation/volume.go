@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"capstan"
 	"capstan/internal/catalog"
+	"capstan/internal/copier"
 	"capstan/internal/manifest"
 )
 
@@ -20,6 +22,7 @@ type volume struct {
 	capstan.Volume
 	run       *run
 	replacer  capstan.Replacer
+	lease     *catalog.Lease
 	sumsText  []byte // SHA256SUMS as it was before the rotation
 	signature []byte // and its signature
 	statement manifest.Statement
@@ -49,9 +52,11 @@ func (r *run) openVolumes(ctx context.Context) error {
 		}
 		v := &volume{Volume: opened, run: r}
 		r.volumes = append(r.volumes, v)
-		var ok bool
-		if v.replacer, ok = opened.(capstan.Replacer); !ok {
+		if _, ok := opened.(capstan.Replacer); !ok {
 			return r.refuse(fmt.Errorf("a volume of kind %s (%s) cannot replace files", info.Kind, info.Location), "make a new set for the new recipients")
+		}
+		if err := v.fence(ctx); err != nil {
+			return err
 		}
 		if err := v.prove(ctx); err != nil {
 			return err
@@ -64,9 +69,27 @@ func (r *run) openVolumes(ctx context.Context) error {
 	return nil
 }
 
-func (r *run) closeVolumes() error {
+// leaseTime is for how long at a time a rotation has a volume.
+const leaseTime = 30 * time.Second
+
+// fence gets the lease of the volume, so that no run finishes a set there meanwhile,
+// and whoever lost it writes nothing more.
+func (v *volume) fence(ctx context.Context) (err error) {
+	v.lease, err = v.run.Catalog.Acquire(ctx, "volume:"+string(v.Info().ID), "rotation of set "+string(v.run.set.ID), leaseTime)
+	if err != nil {
+		return err
+	}
+	v.Volume = copier.Fenced(v.Volume, v.lease)
+	v.replacer, _ = v.Volume.(capstan.Replacer) // a fenced view is always one
+	return nil
+}
+
+func (r *run) closeVolumes(ctx context.Context) error {
 	var errs []error
 	for _, v := range r.volumes {
+		if v.lease != nil {
+			errs = append(errs, v.lease.Release(context.WithoutCancel(ctx)))
+		}
 		errs = append(errs, v.Close())
 	}
 	return errors.Join(errs...)
