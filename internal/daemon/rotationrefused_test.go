@@ -213,7 +213,7 @@ func TestRotationOfDamagedCopy(t *testing.T) {
 	if now, err := os.ReadFile(bad); err != nil || string(now) != string(text) {
 		t.Errorf("the damaged copy was changed, %v", err)
 	}
-	for _, problem := range strings.Split(s.verify(s.old, s.new), "\n") {
+	for _, problem := range strings.SplitSeq(s.verify(s.old, s.new), "\n") {
 		if !strings.Contains(problem, filepath.Base(bad)) && !strings.Contains(problem, "of archive 1: ") {
 			t.Errorf("verify names: %s", problem)
 		}
