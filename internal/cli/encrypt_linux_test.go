@@ -302,6 +302,32 @@ func damageChunks(t *testing.T, codec string) {
 	f.run("verify", "--read-data", "--identity", key)
 }
 
+// TestDamagedHeader: a header that a passphrase does not open is damage, where it opens
+// the other archives; so is that of the first archive.
+func TestDamagedHeader(t *testing.T) {
+	t.Parallel()
+	f := newField(t)
+	for i := range 20 {
+		write(t, filepath.Join(f.data, fmt.Sprintf("file-%02d", i)), noise(uint64(160+i), 300_000))
+	}
+	word := secretFile(t, "correct horse battery staple")
+	f.run("backup", f.data, "--to", f.vol, "--archive-size", "2MiB", "--encrypt-to", "passphrase", "--passphrase-file", word)
+	set := f.onlySet()
+	for _, number := range []int{1, 2} {
+		undo := damage(t, filepath.Join(f.vol, set.Set, set.Archives[number-1].Name), func(b []byte) []byte {
+			b[bytes.Index(b, []byte("-> scrypt "))+len("-> scrypt ")] ^= 1 // still a letter of base64, of another salt
+			return b
+		})
+		back := filepath.Join(f.dir, fmt.Sprint("back", number))
+		e := f.exits(3, []string{"restore", "latest", "--to", back, "--passphrase-file", word, "--json"}, "does not open with the key that opens the rest")
+		if lost, inside := len(summaryOf(t, e).Problems), len(f.within(number)); lost != inside {
+			t.Errorf("header of archive %d: %d entries are lost, %d are in it", number, lost, inside)
+		}
+		undo()
+	}
+	f.exits(12, []string{"cat", "latest", "data/file-00", "--passphrase-file", secretFile(t, "another one")}, "not the one")
+}
+
 // TestResumeEncrypted kills an encrypted backup: one with the same recipients goes
 // on with it, any other says why not and begins a set of its own.
 func TestResumeEncrypted(t *testing.T) {

@@ -2,10 +2,12 @@ package daemon
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -213,10 +215,48 @@ func TestRotationOfDamagedCopy(t *testing.T) {
 	if now, err := os.ReadFile(bad); err != nil || string(now) != string(text) {
 		t.Errorf("the damaged copy was changed, %v", err)
 	}
-	for _, problem := range strings.SplitSeq(s.verify(s.old, s.new), "\n") {
+	for problem := range strings.SplitSeq(s.verify(s.old, s.new), "\n") {
 		if !strings.Contains(problem, filepath.Base(bad)) && !strings.Contains(problem, "of archive 1: ") {
 			t.Errorf("verify names: %s", problem)
 		}
 	}
 	s.check(s.restores(s.old, s.new)) // from the other volume
+}
+
+// sneaky runs something when the first archive is opened.
+type sneaky struct {
+	capstan.Volume
+	once *sync.Once
+	do   func()
+}
+
+func (v sneaky) Open(ctx context.Context, set capstan.SetID, name string) (capstan.VolumeReader, error) {
+	if _, _, _, ok := capstan.ParseArchiveName(name); ok {
+		v.once.Do(v.do)
+	}
+	return v.Volume.Open(ctx, set, name)
+}
+
+// A set that is rotated while it is verified is not called damaged.
+func TestRotationWhileVerified(t *testing.T) {
+	t.Parallel()
+	s := newSafe(t, 1)
+	d := s.open(s.old, s.new)
+	defer func() { s.check(d.Close()) }()
+	var once sync.Once
+	rotated := false
+	d.Engine.Open = func(ctx context.Context, info capstan.VolumeInfo) (capstan.Volume, error) {
+		volume, err := d.reopen(ctx, info)
+		return sneaky{volume, &once, func() {
+			s.check(s.rotateTo(s.sets[0], recipientsOf(t, s.new), s.old))
+			rotated = true
+		}}, err
+	}
+	summary, err := d.Engine.Verify(t.Context(), pipeline.Verify{Sets: s.sets[:1], ReadData: 100})
+	if err != nil || !rotated {
+		t.Errorf("rotated %t: %v %v", rotated, err, summary.Problems)
+	}
+	if got := s.verify(s.old, s.new); got != "" {
+		t.Errorf("afterwards: %s", got)
+	}
 }

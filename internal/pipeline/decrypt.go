@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 
 	"capstan"
@@ -25,9 +26,13 @@ func (r *setReader) plain(ctx context.Context, file capstan.VolumeReader, info c
 		keys = r.engine.Identities.For(nil)
 	}
 	content, err := decrypt(keys, file, info.Size)
+	if err != nil && errors.Is(err, capstan.ErrWrongKey) && r.fits && !r.rotates {
+		return nil, 0, fmt.Errorf("%w: its header does not open with the key that opens the rest of the set", capstan.ErrDamaged)
+	}
 	if err != nil {
 		return nil, 0, r.engine.locked(ctx, set.ID, err)
 	}
+	r.fits = true
 	if why := content.Damage(); why != nil {
 		r.engine.Say("archive %s: %v; what is whole of it is read", info.Name, why)
 	}
@@ -94,22 +99,33 @@ func (r *readers) unlock(ctx context.Context, chain []capstan.Set) error {
 	return nil
 }
 
+// triedKeys is how many archives a key is tried on before it is called wrong: where a
+// passphrase was used, a damaged header looks like one.
+const triedKeys = 3
+
 func (r *setReader) unlock(ctx context.Context) error {
 	archives, err := r.engine.Catalog.Archives(ctx, r.set)
 	if err != nil {
 		return err
 	}
+	var wrong []error
 	for _, a := range archives {
 		_, err := r.archive(ctx, a.Number)
 		if cause := context.Cause(ctx); cause != nil {
 			return cause
 		}
-		if errors.Is(err, capstan.ErrWrongKey) {
-			return err
-		}
 		if err == nil && !r.rotates {
 			return nil
 		}
+		if !errors.Is(err, capstan.ErrWrongKey) {
+			continue
+		}
+		if wrong = append(wrong, err); r.rotates || len(wrong) == triedKeys {
+			break
+		}
+	}
+	if len(wrong) > 0 {
+		return wrong[0]
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ type setReader struct {
 	set     capstan.SetID
 	known   capstan.Set      // what the catalog knows of it; empty: not asked yet
 	rotates bool             // a rotation is open: some files have other recipients
+	fits    bool             // the key opened an archive of the set
 	only    capstan.VolumeID // when set, no other volume is read
 	volumes map[capstan.VolumeID]capstan.Volume
 	open    map[capstan.ArchiveNumber]*openArchive
@@ -88,7 +89,7 @@ func (r *setReader) archive(ctx context.Context, number capstan.ArchiveNumber) (
 			r.open[number] = a
 			return a, nil
 		}
-		if errors.Is(err, capstan.ErrWrongKey) {
+		if errors.Is(err, capstan.ErrWrongKey) && !r.fits {
 			return nil, err // it is that of all copies
 		}
 		failures = append(failures, err)

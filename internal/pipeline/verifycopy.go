@@ -37,6 +37,39 @@ func (c *copyCheck) fail(state capstan.CopyState, problem error) {
 func (v *verifyRun) file(ctx context.Context, volume capstan.Volume, c *copyCheck) error {
 	v.summary.Copies++
 	v.Tracker.Stage(stageVerify).Object(c.archive.Name)
+	// What does not fit is looked at once more: its recipients may have been rotated
+	// since the catalog was asked.
+	for again := true; ; again = false {
+		if err := v.compare(ctx, volume, c); err != nil || c.state == "" || !again {
+			return err
+		}
+		if renewed, err := v.renew(ctx, c); err != nil || !renewed {
+			return err
+		}
+		c.state, c.problem, c.read = "", nil, false
+	}
+}
+
+// renew asks the catalog again what a copy should be; false if that has not changed.
+func (v *verifyRun) renew(ctx context.Context, c *copyCheck) (bool, error) {
+	info, err := v.Catalog.Archive(ctx, c.Set, c.Number)
+	if err != nil {
+		return false, err
+	}
+	rotation, err := v.Catalog.Rotation(ctx, c.Set)
+	if err != nil {
+		return false, err
+	}
+	next, _ := rotation.Find(c.Volume, info.Name)
+	if info == c.archive && next.Hash == c.next.Hash {
+		return false, nil
+	}
+	c.archive, c.next = info, next
+	return true, nil
+}
+
+// compare is what file does, once.
+func (v *verifyRun) compare(ctx context.Context, volume capstan.Volume, c *copyCheck) error {
 	file, err := volume.Open(ctx, c.Set, c.archive.Name)
 	if err != nil {
 		c.fail(capstan.CopyMissing, err)
