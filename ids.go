@@ -61,8 +61,8 @@ func (id SetID) Number() int {
 	return number
 }
 
-// ArchiveName is the file name of an archive on every volume, for example
-// "backup_2026-11_000001_0001.tar.zst".
+// ArchiveName is the file name of an archive that is not encrypted, for example
+// "backup_2026-11_000001_0001.tar.zst"; Set.ArchiveName is that of any.
 func ArchiveName(set SetID, number ArchiveNumber, codec Codec) string {
 	return fmt.Sprintf("backup_%s_%04d%s", set, number, codec.Suffix())
 }

@@ -87,9 +87,31 @@ type Set struct {
 	Started  time.Time
 	Finished time.Time // zero while running
 	Codec    Codec
-	Host     string // name of the machine that ran it
-	Sources  []string
-	Counts   Counts
+	// Recipients are those to whom the set's files are encrypted: public keys of age,
+	// or the word "passphrase". Empty: they are not.
+	Recipients []string
+	Host       string // name of the machine that ran it
+	Sources    []string
+	Counts     Counts
+}
+
+// EncryptedSuffix is the end of an encrypted file's name, behind that of the clear one.
+const EncryptedSuffix = ".age"
+
+// Encrypted reports whether the set's files are encrypted.
+func (s *Set) Encrypted() bool { return len(s.Recipients) > 0 }
+
+// ArchiveName is the name of one of the set's archives on every volume.
+func (s *Set) ArchiveName(number ArchiveNumber, codec Codec) string {
+	return s.FileName(ArchiveName(s.ID, number, codec))
+}
+
+// FileName is the name under which the set keeps a file that may be encrypted.
+func (s *Set) FileName(clear string) string {
+	if s.Encrypted() {
+		return clear + EncryptedSuffix
+	}
+	return clear
 }
 
 // ClaimMark separates the home's id from Set.Claim in what a volume is told.

@@ -41,6 +41,15 @@ type Volume interface {
 	Close() error
 }
 
+// Replacer is a Volume on which a finished file can be replaced.
+type Replacer interface {
+	// Replace starts the successor of a finished file, of a set that this home claimed;
+	// fs.ErrNotExist if there is none to replace. Its Commit puts it in the old one's
+	// place in one step: at any moment, also after a power loss, one of the two is there
+	// whole. When Commit fails, either may be there.
+	Replace(ctx context.Context, set SetID, name string) (VolumeFile, error)
+}
+
 // VolumeFile is a file being written. Exactly one of Commit and Abort ends it.
 type VolumeFile interface {
 	io.Writer

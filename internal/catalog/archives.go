@@ -16,14 +16,15 @@ import (
 func (c *Catalog) PlanArchive(ctx context.Context, id capstan.SetID, codec capstan.Codec, volumes ...capstan.VolumeID) (capstan.Archive, error) {
 	archive := capstan.Archive{Set: id, Codec: codec}
 	err := c.write(ctx, "plan an archive of set "+string(id), func(t *tx) error {
-		no, err := t.openSet(id)
+		row, err := t.openRow(id)
 		if err != nil {
 			return err
 		}
+		no := row.no
 		if _, err := t.one(sqlNextArchive, with(no), &archive.Number); err != nil {
 			return err
 		}
-		archive.Name = capstan.ArchiveName(id, archive.Number, codec)
+		archive.Name = row.set.ArchiveName(archive.Number, codec)
 		if err := t.insertArchive(no, &archive, false); err != nil {
 			return err
 		}
@@ -42,17 +43,23 @@ func (c *Catalog) PlanArchive(ctx context.Context, id capstan.SetID, codec capst
 
 // openSet gives the number of a set that may still get archives.
 func (t *tx) openSet(id capstan.SetID) (int64, error) {
+	row, err := t.openRow(id)
+	return row.no, err
+}
+
+// openRow gives the row of a set that may still get archives.
+func (t *tx) openRow(id capstan.SetID) (setRow, error) {
 	sets, err := readSets(t.ctx, t, sqlSet, string(id))
 	if err != nil {
-		return 0, err
+		return setRow{}, err
 	}
 	if len(sets) == 0 {
-		return 0, unknownSet(id)
+		return setRow{}, unknownSet(id)
 	}
 	if status := sets[0].set.Status; finishedStatus(status) {
-		return 0, finishedSet(id, status)
+		return setRow{}, finishedSet(id, status)
 	}
-	return sets[0].no, nil
+	return sets[0], nil
 }
 
 func finishedSet(id capstan.SetID, status capstan.RunStatus) error {

@@ -88,7 +88,7 @@ func (c *Catalog) purge(ctx context.Context, no int64) error {
 		}
 	}
 	return c.transact(ctx, func(t *tx) error {
-		for _, query := range []string{sqlDeleteNotables, sqlDeletePieces, sqlDeleteCopies, sqlDeleteArchives} {
+		for _, query := range []string{sqlDeleteNotables, sqlDeletePieces, sqlDeleteRewraps, sqlDeleteRotation, sqlDeleteCopies, sqlDeleteArchives} {
 			if _, err := t.exec(query, no); err != nil {
 				return err
 			}

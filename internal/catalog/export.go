@@ -75,6 +75,7 @@ type exportedSet struct {
 	Started   time.Time         `json:"started"`
 	Finished  time.Time         `json:"finished,omitzero"`
 	Codec     capstan.Codec     `json:"codec"`
+	Encrypted []string          `json:"recipients,omitempty"`
 	Host      string            `json:"host"`
 	Sources   []rawString       `json:"sources"`
 	Forgotten bool              `json:"forgotten,omitempty"`
@@ -179,7 +180,7 @@ func (x *exporter) runs(ctx context.Context) error {
 
 func (x *exporter) set(ctx context.Context, s *SetInfo) error {
 	err := x.out.Encode(exportedSet{
-		"set", s.ID, s.Job, s.Base, s.Status, s.Started, s.Finished, s.Codec, s.Host, rawList(s.Sources), s.Forgotten, s.Counts,
+		"set", s.ID, s.Job, s.Base, s.Status, s.Started, s.Finished, s.Codec, s.Recipients, s.Host, rawList(s.Sources), s.Forgotten, s.Counts,
 	})
 	if err != nil {
 		return err

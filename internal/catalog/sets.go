@@ -78,10 +78,14 @@ func (t *tx) insertSet(set *capstan.Set, phase int) (no int64, err error) {
 	if err != nil {
 		return 0, err
 	}
+	recipients, err := encodeList(set.Recipients)
+	if err != nil {
+		return 0, err
+	}
 	n := &set.Counts
 	_, err = t.exec(sqlInsertSet, set.ID.Month(), set.ID.Number(), phase,
 		no, string(set.ID), string(set.Job), string(set.Base), set.Claim, string(set.Status), unix(set.Started), unix(set.Finished), string(set.Codec),
-		set.Host, sources, 0, n.Entries, n.Stored, n.Changed, n.Unchanged, n.Excluded, n.Vanished, n.Failed, n.Deleted,
+		recipients, set.Host, sources, 0, n.Entries, n.Stored, n.Changed, n.Unchanged, n.Excluded, n.Vanished, n.Failed, n.Deleted,
 		int64(n.BytesIn), int64(n.BytesOut))
 	switch {
 	case isDangling(err):
@@ -100,6 +104,30 @@ func (c *Catalog) BuildOn(ctx context.Context, id, base capstan.SetID) error {
 		no, err := t.setNo(id)
 		if err == nil {
 			_, err = t.exec(sqlSetBase, string(base), no)
+		}
+		return err
+	})
+}
+
+// EncryptTo records to whom a set's files are encrypted, before its first archive:
+// PlanArchive names archives by it. A set that has archives is refused
+// (capstan.ErrRefused).
+func (c *Catalog) EncryptTo(ctx context.Context, id capstan.SetID, recipients []string) error {
+	return c.write(ctx, "recipients of set "+string(id), func(t *tx) error {
+		no, err := t.setNo(id)
+		if err != nil {
+			return err
+		}
+		empty, err := t.one(sqlSetIsEmpty, with(no), new(int64))
+		if err != nil {
+			return err
+		}
+		if !empty {
+			return &capstan.Error{Class: capstan.ErrRefused, Op: "encrypt set", Object: string(id), Err: errors.New("it holds something"), Safe: "nothing was changed"}
+		}
+		list, err := encodeList(recipients)
+		if err == nil {
+			_, err = t.exec(sqlSetEncrypted, list, no)
 		}
 		return err
 	})
@@ -228,16 +256,21 @@ type setRow struct {
 }
 
 func scanSet(rows *sql.Rows) (r setRow, err error) {
-	var sources string
+	var sources, recipients string
 	var started, finished, forgotten int64
 	s, n := &r.set, &r.set.Counts
-	err = rows.Scan(&r.no, &s.ID, &s.Job, &s.Base, &s.Claim, &s.Status, &started, &finished, &s.Codec, &s.Host, &sources, &forgotten,
+	err = rows.Scan(&r.no, &s.ID, &s.Job, &s.Base, &s.Claim, &s.Status, &started, &finished, &s.Codec, &recipients, &s.Host, &sources, &forgotten,
 		&n.Entries, &n.Stored, &n.Changed, &n.Unchanged, &n.Excluded, &n.Vanished, &n.Failed, &n.Deleted, &n.BytesIn, &n.BytesOut)
 	if err != nil {
 		return r, err
 	}
 	s.Started, s.Finished, r.forgotten = fromUnix(started), fromUnix(finished), fromUnix(forgotten)
-	s.Sources, err = decodeList(sources)
+	if s.Sources, err = decodeList(sources); err != nil {
+		return r, err
+	}
+	if s.Recipients, err = decodeList(recipients); len(s.Recipients) == 0 {
+		s.Recipients = nil
+	}
 	return r, err
 }
 

@@ -27,6 +27,8 @@ const (
 	sqlInsertPlace   = `INSERT INTO places (volume, location) VALUES (?, ?)`
 	sqlInsertSums    = `INSERT INTO sums (no, volume, set_id, hash, at_time) SELECT coalesce(max(no), 0) + 1, ?, ?, ?, ? FROM sums`
 	sqlLastSums      = `SELECT set_id, hash FROM sums WHERE volume = ? AND set_id <> ? ORDER BY no DESC LIMIT 1`
+	sqlSums          = `SELECT hash FROM sums WHERE volume = ? AND set_id = ? ORDER BY no DESC LIMIT 1`
+	sqlSumsVolumes   = `SELECT volume FROM sums WHERE set_id = ? GROUP BY volume ORDER BY max(no) DESC`
 	sqlAllSums       = `SELECT volume, set_id, hash, at_time FROM sums ORDER BY no`
 	sqlInsertAudit   = `INSERT INTO audit (no, at_time, action, object, detail) SELECT coalesce(max(no), 0) + 1, ?, ?, ?, ? FROM audit`
 	sqlAudit         = `SELECT no, at_time, action, object, detail FROM audit WHERE no > ? ORDER BY no LIMIT ?`
@@ -36,7 +38,7 @@ const (
 
 // Sets. What is being imported or deleted (phase <> 0) is not there for people.
 const (
-	setColumns = `no, id, job, base, claim, status, started, finished, codec, host, sources, forgotten,
+	setColumns = `no, id, job, base, claim, status, started, finished, codec, recipients, host, sources, forgotten,
 		entries, stored, changed, unchanged, excluded, vanished, failed, deleted, bytes_in, bytes_out`
 	sqlTakeNumber    = `UPDATE counters SET last = last + 1 WHERE name = ?`
 	sqlFirstNumber   = `INSERT INTO counters (name, last) VALUES (?, 1)`
@@ -44,7 +46,7 @@ const (
 	sqlNumberTaken   = `UPDATE counters SET last = ? WHERE name = ? AND last < ?`
 	sqlMonthKnown    = `INSERT INTO counters (name, last) SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM counters WHERE name = ?)`
 	sqlStillThere    = `SELECT 1 FROM sets WHERE no = ? AND phase = 0`
-	sqlInsertSet     = `INSERT INTO sets (month, number, phase, ` + setColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	sqlInsertSet     = `INSERT INTO sets (month, number, phase, ` + setColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	sqlSet           = `SELECT ` + setColumns + ` FROM sets WHERE id = ? AND phase = 0`
 	sqlSetAnyPhase   = `SELECT no, phase, status FROM sets WHERE id = ?`
 	sqlSets          = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 ORDER BY month DESC, number DESC`
@@ -54,6 +56,7 @@ const (
 	sqlLatestOfJob   = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 AND forgotten = 0 AND status IN ('complete', 'partial') AND job = ? ORDER BY month DESC, number DESC LIMIT 1`
 	sqlFinishSet     = `UPDATE sets SET status = ?, finished = ?, entries = ?, stored = ?, changed = ?, unchanged = ?, excluded = ?, vanished = ?, failed = ?, deleted = ?, bytes_in = ?, bytes_out = ? WHERE no = ?`
 	sqlSetBase       = `UPDATE sets SET base = ? WHERE no = ?`
+	sqlSetEncrypted  = `UPDATE sets SET recipients = ? WHERE no = ?`
 	sqlSetPhase      = `UPDATE sets SET phase = ? WHERE no = ?`
 	sqlSetsInPhase   = `SELECT no FROM sets WHERE phase = ? ORDER BY no`
 	sqlForgetSet     = `UPDATE sets SET forgotten = ? WHERE no = ?`
@@ -63,6 +66,22 @@ const (
 	sqlSetIsEmpty    = `SELECT 1 FROM sets WHERE no = ?
 		AND NOT EXISTS (SELECT 1 FROM archives WHERE set_no = no)
 		AND NOT EXISTS (SELECT 1 FROM entries WHERE set_no = no)`
+)
+
+// Rotations.
+const (
+	sqlInsertRotation = `INSERT INTO rotations (set_no, recipients) VALUES (?, ?)`
+	sqlRotation       = `SELECT recipients FROM rotations WHERE set_no = ?`
+	sqlDeleteRotation = `DELETE FROM rotations WHERE set_no = ?`
+	sqlUpdateRewrap   = `UPDATE rewraps SET header = ?, size = ?, hash = ? WHERE set_no = ? AND volume = ? AND name = ?`
+	sqlInsertRewrap   = `INSERT INTO rewraps (header, size, hash, set_no, volume, name) VALUES (?, ?, ?, ?, ?, ?)`
+	sqlDeleteRewrap   = `DELETE FROM rewraps WHERE set_no = ? AND volume = ? AND name = ?`
+	sqlRewraps        = `SELECT volume, name, header, size, hash FROM rewraps WHERE set_no = ? ORDER BY volume, name`
+	sqlDeleteRewraps  = `DELETE FROM rewraps WHERE set_no = ?`
+	sqlRotateArchives = `UPDATE archives SET size = ?, hash = ? WHERE set_no = ? AND name = ?`
+	sqlRotateSums     = `UPDATE sums SET hash = ? WHERE volume = ? AND set_id = ?`
+	sqlRotateCopies   = `UPDATE copies SET state = 'written', changed = ?, verified = 0 WHERE set_no = ? AND volume = ? AND state = 'verified'
+		AND number IN (SELECT a.number FROM archives a WHERE a.set_no = ? AND a.name = ?)`
 )
 
 // Runs.

@@ -20,7 +20,7 @@ import (
 func foreign() (capstan.Set, []capstan.Archive) {
 	set := capstan.Set{
 		ID: "2026-10_000007", Base: "2026-10_000006", Job: "elsewhere", Status: capstan.RunPartial, Started: noon, Finished: noon, Codec: capstan.CodecZstd,
-		Host: "other", Sources: []string{"/home"}, Counts: capstan.Counts{Entries: 4, Failed: 1},
+		Host: "other", Sources: []string{"/home"}, Recipients: []string{"age1x"}, Counts: capstan.Counts{Entries: 4, Failed: 1},
 	}
 	var archives []capstan.Archive
 	for number := range capstan.ArchiveNumber(2) {

@@ -30,6 +30,8 @@ var suite = []struct {
 	{"SetList", testSetList},
 	{"Runs", testRuns},
 	{"Archives", testArchives},
+	{"Recipients", testRecipients},
+	{"Rotation", testRotation},
 	{"Entries", testEntries},
 	{"EntriesInAnyOrder", testAnyOrder},
 	{"EntriesAgain", testEntriesAgain},

@@ -99,6 +99,30 @@ func (c *Catalog) LastSums(ctx context.Context, volume capstan.VolumeID, but cap
 	return set, sum, c.failed(ctx, "last sums", err)
 }
 
+// Sums gives what SetSums recorded last of a set on a volume; found is false when
+// that is nothing.
+func (c *Catalog) Sums(ctx context.Context, set capstan.SetID, volume capstan.VolumeID) (sum capstan.Hash, found bool, err error) {
+	var hash []byte
+	found, err = one(ctx, c.reads, sqlSums, with(string(volume), string(set)), &hash)
+	if err == nil && found {
+		sum, err = toHash(hash)
+	}
+	return sum, found, c.failed(ctx, "sums of set "+string(set), err)
+}
+
+// VolumesOf lists the volumes on which a set was ever finished, the last one first;
+// also of a set that the catalog no longer has.
+func (c *Catalog) VolumesOf(ctx context.Context, set capstan.SetID) ([]capstan.VolumeID, error) {
+	var volumes []capstan.VolumeID
+	err := each(ctx, c.reads, sqlSumsVolumes, with(string(set)), func(rows *sql.Rows) error {
+		var volume capstan.VolumeID
+		err := rows.Scan(&volume)
+		volumes = append(volumes, volume)
+		return err
+	})
+	return volumes, c.failed(ctx, "volumes of set "+string(set), err)
+}
+
 func toHash(data []byte) (hash capstan.Hash, err error) {
 	if len(data) != len(hash) {
 		return hash, fmt.Errorf("a hash of %d bytes in the catalog: %w", len(data), capstan.ErrDamaged)

@@ -34,6 +34,7 @@ type backupFlags struct {
 	cacheDirs     bool
 	incremental   bool
 	differential  bool
+	encrypt       encryptFlags
 	timeout       time.Duration
 	pre, post     []string
 	hooks         hooks // of pre and post, else of the job
@@ -61,6 +62,7 @@ and the exit code 3.`,
   capstan backup ~/photos ~/mail --to /mnt/disk --exclude '*.tmp' --exclude /spam
   capstan backup / --to /mnt/disk --one-file-system --compress gzip --json
   capstan backup /srv/data --to /mnt/disk --to /mnt/nas --stage /var/tmp/stage --stage-size 50GiB
+  capstan backup ~/mail --to /mnt/disk --encrypt-to age1... --encrypt-to office.keys
   capstan backup --job files --timeout 2h`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			sources, err := a.resolveJob(&flags, args, cmd.Flags().Changed)
@@ -81,6 +83,7 @@ and the exit code 3.`,
 	f.BoolVar(&flags.cacheDirs, "exclude-caches", false, "leave out directories that hold a CACHEDIR.TAG")
 	f.BoolVar(&flags.incremental, "incremental", false, "store only what changed since the job's last set")
 	f.BoolVar(&flags.differential, "differential", false, "store only what changed since the job's last full set")
+	flags.encrypt.add(cmd)
 	f.DurationVar(&flags.timeout, "timeout", 0, "interrupt the run after this long; the next call resumes it")
 	f.StringArrayVar(&flags.pre, "pre", nil, "run this command before the backup, and none if it fails (repeatable)")
 	f.StringArrayVar(&flags.post, "post", nil, "run this command after the backup, whatever became of it (repeatable)")
@@ -118,6 +121,10 @@ func (a *app) backup(ctx context.Context, args []string, flags backupFlags) erro
 	if err != nil {
 		return err
 	}
+	recipients, err := flags.encrypt.recipients()
+	if err != nil {
+		return err
+	}
 	plan, err := flags.deliver.plan(len(flags.to))
 	if err != nil {
 		return err
@@ -132,10 +139,14 @@ func (a *app) backup(ctx context.Context, args []string, flags backupFlags) erro
 		defer cancel()
 	}
 	return a.with(ctx, func(ctx context.Context, d *daemon.Daemon) error {
+		if recipients != nil && recipients.Weak() != "" {
+			a.printer.Warn("%s", recipients.Weak())
+		}
 		return a.runPlan(ctx, d, job.Plan{
 			Name: flags.job, Pre: flags.hooks.pre, Post: flags.hooks.post, AdHoc: daemon.AdHocJob,
 			Backup: pipeline.Backup{
 				Codec: compression, Level: level, ArchiveSize: size, Mode: mode, Limit: plan.limit, Patience: plan.patience,
+				Recipients: recipients,
 			},
 			Open: func(ctx context.Context) (job.Opened, error) {
 				return openPlan(ctx, d, args, flags.to, plan, daemon.SourceOptions{

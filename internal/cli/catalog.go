@@ -58,16 +58,20 @@ func (a *app) catalogCheckCommand() *cobra.Command {
 }
 
 func (a *app) catalogRebuildCommand() *cobra.Command {
-	return &cobra.Command{
+	var keys keyFlags
+	cmd := &cobra.Command{
 		Use: "rebuild VOLUME", Short: "Read a volume's sets into the catalog",
 		Long: `Read the manifests of all sets on a volume and record what the catalog lacks, so
 that sets made by another home, or before the catalog was lost, can be listed and
 restored. Each manifest is checked against its set's SHA256SUMS. What the catalog
-already holds is left as it is.`,
-		Example: "  capstan catalog rebuild /mnt/disk\n  capstan --home /tmp/fresh catalog rebuild /mnt/disk",
+already holds is left as it is.
+
+The manifests of encrypted sets need their key or passphrase. Sets that do not open
+are named; if that is all that is wrong, the exit code is 12.`,
+		Example: "  capstan catalog rebuild /mnt/disk\n  capstan --home /tmp/fresh catalog rebuild /mnt/disk\n  capstan catalog rebuild /mnt/disk --identity key.txt",
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.with(cmd.Context(), func(ctx context.Context, d *daemon.Daemon) error {
+			return a.withKeys(cmd.Context(), &keys, func(ctx context.Context, d *daemon.Daemon) error {
 				volume, err := d.Existing(args[0])
 				if err != nil {
 					return err
@@ -91,6 +95,8 @@ already holds is left as it is.`,
 			})
 		},
 	}
+	keys.add(cmd)
+	return cmd
 }
 
 func (a *app) catalogExportCommand() *cobra.Command {

@@ -27,9 +27,15 @@ type deliverFlags struct {
 
 // add declares those that every command has which writes to volumes.
 func (f *deliverFlags) add(flags *pflag.FlagSet) {
+	f.addPatience(flags)
 	flags.StringVar(&f.stage, "stage", "", "let archives wait for their volumes in this directory (default: in the home, with several volumes)")
 	flags.StringVar(&f.limitRate, "limit-rate", "", "write no more than this a second to all volumes together, such as 20MiB")
 	flags.IntVar(&f.attempts, "attempts", config.DefaultAttempts, "try a copy so often, with growing pauses, before it waits for: capstan retry")
+}
+
+// addPatience declares those that every run has.
+func (f *deliverFlags) addPatience(flags *pflag.FlagSet) {
+	f.attempts = config.DefaultAttempts
 	flags.DurationVar(&f.stallWarn, "stall-warn", config.DefaultStallWarn, "warn when nothing has moved for this long; 0: never")
 	flags.DurationVar(&f.stallFail, "stall-fail", config.DefaultStallFail, "then cut off the volume that does not answer, or end the run; 0: never")
 }

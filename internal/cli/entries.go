@@ -232,13 +232,14 @@ func (a *app) find(ctx context.Context, d *daemon.Daemon, glob string, in []stri
 }
 
 func (a *app) catCommand() *cobra.Command {
+	var keys keyFlags
 	cmd := &cobra.Command{
 		Use: "cat SET PATH", Short: "Write the content of one file of a set to stdout",
-		Example:           "  capstan cat latest data/etc/hosts\n  capstan cat latest data/dump.sql | psql",
+		Example:           "  capstan cat latest data/etc/hosts\n  capstan cat latest data/dump.sql | psql\n  capstan cat latest data/letter --identity key.txt",
 		Args:              usageArgs(cobra.ExactArgs(2)),
 		ValidArgsFunction: a.completeSets,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.with(cmd.Context(), func(ctx context.Context, d *daemon.Daemon) error {
+			return a.withKeys(cmd.Context(), &keys, func(ctx context.Context, d *daemon.Daemon) error {
 				set, err := a.set(ctx, d, args[0])
 				if err != nil {
 					return err
@@ -247,6 +248,7 @@ func (a *app) catCommand() *cobra.Command {
 			})
 		},
 	}
+	keys.add(cmd)
 	a.jobFlag(cmd)
 	return cmd
 }

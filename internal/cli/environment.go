@@ -14,7 +14,7 @@ func environmentTopic() *cobra.Command {
 	var b strings.Builder
 	b.WriteString("A flag counts before the environment, the environment before the configuration\nfile, the file before the default.\n\n")
 	for _, v := range config.Environment() {
-		fmt.Fprintf(&b, "  %-22s %-12s %-10s %s\n", v.Name, v.Flag, v.Key, v.Meaning)
+		fmt.Fprintf(&b, "  %-24s %-17s %-10s %s\n", v.Name, v.Flag, v.Key, v.Meaning)
 	}
 	b.WriteString(`
 The configuration file is the first of these that is there: --config, then
@@ -34,7 +34,8 @@ Others that are looked at:
 
   XDG_STATE_HOME         where the home is if nothing names it: capstan within it
   XDG_CONFIG_HOME        see above
-  CREDENTIALS_DIRECTORY  of systemd: where secrets of the form {credential: NAME} are
+  CREDENTIALS_DIRECTORY  of systemd: where secrets of the form {credential: NAME} are;
+                         capstan-identity and capstan-passphrase are taken if there
   NO_COLOR, TERM         how progress is shown
 `)
 	return &cobra.Command{Use: "environment", Short: "Variables of the environment, and which setting counts before which", Long: b.String()}

@@ -80,6 +80,7 @@ func (f *backupFlags) complete(from config.Job, given func(flag string) bool) {
 		"exclude-from":    func() { f.excludeFiles = from.ExcludeFrom },
 		"one-file-system": func() { f.oneFileSystem = from.OneFileSystem },
 		"exclude-caches":  func() { f.cacheDirs = from.ExcludeCaches },
+		"encrypt-to":      func() { f.encrypt.to, f.encrypt.secret = from.EncryptTo, from.Passphrase },
 		"timeout":         func() { f.timeout = from.Timeout },
 		"stage":           func() { f.deliver.completeStage(from, given) },
 		"stage-size":      func() { f.deliver.stageSize = sizeText(from.StageSize) },

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"capstan"
+	"capstan/internal/config"
 	"capstan/internal/daemon"
 	"capstan/internal/pipeline"
 	"capstan/internal/stage"
@@ -14,6 +15,7 @@ import (
 
 func (a *app) retryCommand() *cobra.Command {
 	var flags deliverFlags
+	var keys keyFlags
 	cmd := &cobra.Command{
 		Use: "retry RUN", Short: "Bring the set of a run to the volumes that lack it",
 		Long: `Try the copies again that a run gave up: from the stage, or from a volume that has
@@ -38,13 +40,14 @@ A run that was interrupted is not retried: run its job again, and it resumes.`,
 			}
 			return a.with(cmd.Context(), func(ctx context.Context, d *daemon.Daemon) error {
 				return a.retry(ctx, d, pipeline.Retry{
-					Run: id, Limit: limit, Patience: patience,
+					Run: id, Limit: limit, Patience: patience, Passphrase: passphraseIn(config.Passphrase(keys.passphrase)),
 					Stage: func(ctx context.Context, set capstan.SetID) (*stage.Stage, error) { return flags.stageOf(ctx, d, set) },
 				})
 			})
 		},
 	}
 	flags.add(cmd.Flags())
+	keys.addPassphrase(cmd, "file that holds the passphrase of a set that is encrypted with one")
 	return cmd
 }
 

@@ -46,7 +46,8 @@ volume; 11 locked by another run; 12 wrong key; 130 interrupted.`,
 	root.AddCommand(
 		a.backupCommand(), a.restoreCommand(), a.verifyCommand(), a.setsCommand(), a.showCommand(), a.lsCommand(),
 		a.findCommand(), a.catCommand(), a.diffCommand(), a.catalogCommand(), a.doctorCommand(), a.versionCommand(),
-		a.jobsCommand(), a.runsCommand(), a.watchCommand(), a.cancelCommand(), a.retryCommand(), a.abandonCommand(), a.initCommand(), environmentTopic(),
+		a.jobsCommand(), a.runsCommand(), a.watchCommand(), a.cancelCommand(), a.retryCommand(), a.abandonCommand(),
+		a.keyCommand(), a.initCommand(), environmentTopic(),
 	)
 	completionOf(root)
 	return root

@@ -85,14 +85,16 @@ func (a *app) sets(ctx context.Context, d *daemon.Daemon) error {
 // setDetail is what show prints with --json.
 type setDetail struct {
 	setLine
-	Finished time.Time       `json:"finished"`
-	Host     string          `json:"host"`
-	Codec    capstan.Codec   `json:"codec"`
-	Sources  []string        `json:"sources"`
-	Counts   capstan.Counts  `json:"counts"`
-	Archives []archiveDetail `json:"archives"`
-	Named    []outcomeDetail `json:"named"`
-	Runs     []runDetail     `json:"runs"`
+	Finished time.Time     `json:"finished"`
+	Host     string        `json:"host"`
+	Codec    capstan.Codec `json:"codec"`
+	// Recipients are those to whom the set is encrypted; none: it is not.
+	Recipients []string        `json:"recipients,omitempty"`
+	Sources    []string        `json:"sources"`
+	Counts     capstan.Counts  `json:"counts"`
+	Archives   []archiveDetail `json:"archives"`
+	Named      []outcomeDetail `json:"named"`
+	Runs       []runDetail     `json:"runs"`
 }
 
 type archiveDetail struct {
@@ -153,7 +155,7 @@ func (a *app) show(ctx context.Context, d *daemon.Daemon, set capstan.Set) error
 			Set: set.ID, Job: set.Job, Status: set.Status, Started: set.Started, Entries: set.Counts.Entries,
 			BytesIn: set.Counts.BytesIn, BytesOut: set.Counts.BytesOut,
 		},
-		Finished: set.Finished, Host: set.Host, Codec: set.Codec, Sources: set.Sources, Counts: set.Counts,
+		Finished: set.Finished, Host: set.Host, Codec: set.Codec, Recipients: set.Recipients, Sources: set.Sources, Counts: set.Counts,
 	}
 	archives, err := d.Catalog.Archives(ctx, set.ID)
 	if err != nil {

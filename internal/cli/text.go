@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"capstan"
+	"capstan/internal/envelope"
 	"capstan/internal/output"
 	"capstan/internal/pipeline"
 	"capstan/internal/progress"
@@ -51,6 +52,14 @@ func plural(n int64, noun string) string {
 		noun += "s"
 	}
 	return output.Count(n) + " " + noun
+}
+
+// pluralIs is plural with its verb: "1 set is", "2 sets are".
+func pluralIs(n int64, noun string) string {
+	if n == 1 {
+		return plural(n, noun) + " is"
+	}
+	return plural(n, noun) + " are"
 }
 
 func seconds(s float64) string { return output.Duration(time.Duration(s * float64(time.Second))) }
@@ -145,6 +154,9 @@ func (a *app) verifySummary(ctx context.Context, s pipeline.VerifySummary) {
 	switch {
 	case s.Status == capstan.RunComplete:
 		b.WriteString("all is well\n")
+		if s.Locked > 0 {
+			fmt.Fprintf(&b, "  %s encrypted: sums of files only, without looking at entries\n", pluralIs(int64(s.Locked), "set"))
+		}
 	case s.Failed > 0:
 		fmt.Fprintf(&b, "%s\n", plural(s.Failed, "problem"))
 	default:
@@ -182,6 +194,9 @@ func (a *app) showText(d setDetail) error {
 	fmt.Fprintf(&b, "entries   %s: %s stored, %s changed, %s excluded, %s vanished, %s failed\n", output.Count(c.Entries),
 		output.Count(c.Stored), output.Count(c.Changed), output.Count(c.Excluded), output.Count(c.Vanished), output.Count(c.Failed))
 	fmt.Fprintf(&b, "size      %s in, %s out, %s\n", c.BytesIn, c.BytesOut, d.Codec)
+	if len(d.Recipients) > 0 {
+		fmt.Fprintf(&b, "encrypted %s\n", envelope.Describe(d.Recipients))
+	}
 	for _, run := range d.Runs {
 		fmt.Fprintf(&b, "run       %d %s %s, %s\n", run.Run, run.Kind, run.Status, run.Started.Local().Format(timeLayout))
 	}

@@ -53,6 +53,8 @@ type Job struct {
 	Compress      capstan.Codec
 	Level         int
 	ArchiveSize   capstan.Bytes
+	EncryptTo     []string // age public keys, absolute paths of files with such, or "passphrase"; empty: not encrypted
+	Passphrase    Secret
 	Memory        capstan.Bytes // 0: as for every command
 	Timeout       time.Duration // 0: none
 	Stage         string        // absolute path; empty: the home's, where one is needed

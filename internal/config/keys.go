@@ -52,6 +52,8 @@ var sharedKeys = [...]key[Job]{
 		}
 	}},
 	{"archive_size", func(v value, j *Job) { j.ArchiveSize = v.size(leastArchive) }},
+	{"encrypt_to", func(v value, j *Job) { j.EncryptTo = v.each(value.recipient) }},
+	{"passphrase", func(v value, j *Job) { j.Passphrase = v.secret() }},
 	{"memory", func(v value, j *Job) { j.Memory = v.size(LeastMemory) }},
 	{"timeout", func(v value, j *Job) { j.Timeout, _ = v.duration(0) }},
 	{"stage", func(v value, j *Job) { j.Stage, _ = v.path() }},

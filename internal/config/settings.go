@@ -36,6 +36,9 @@ func Environment() []EnvVariable {
 		{"CAPSTAN_CATALOG", "--catalog", "catalog", "path of the SQLite catalog"},
 		{"CAPSTAN_MEMORY", "--memory", "memory", "bound of a run's buffers, such as 128MiB"},
 		{"CAPSTAN_LOG_FILE", "--log-file", "log_file", "file that messages are appended to"},
+		{identityVariable, "--identity", "", "file of the secret keys that open encrypted sets"},
+		{passphraseFileVariable, "--passphrase-file", "", "file that holds a passphrase"},
+		{PassphraseVariable, "", "passphrase", "the passphrase itself, if no file is named"},
 	}
 }
 

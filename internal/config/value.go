@@ -78,6 +78,16 @@ func (v value) absolute(path string) (string, bool) {
 	return filepath.Join(v.r.dir, path), true
 }
 
+// recipient reads one to whom a backup is encrypted: a public key, the word
+// passphrase, or the path of a file with keys, which is written with a slash or a dot.
+func (v value) recipient() (string, bool) {
+	text, ok := v.text()
+	if ok && strings.ContainsAny(text, `./\`) {
+		return v.absolute(text)
+	}
+	return text, ok
+}
+
 // places and paths read lists.
 func (v value) places() []string { return v.each(value.place) }
 func (v value) paths() []string  { return v.each(value.path) }

@@ -47,6 +47,23 @@ func (v *fencedVolume) Create(ctx context.Context, set capstan.SetID, name strin
 	return &fencedFile{file: file, by: v.by}, nil
 }
 
+// Replace makes a fenced view a capstan.Replacer; of a volume that is none, it fails
+// with errors.ErrUnsupported.
+func (v *fencedVolume) Replace(ctx context.Context, set capstan.SetID, name string) (capstan.VolumeFile, error) {
+	replacer, ok := v.Volume.(capstan.Replacer)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	if err := v.by.Valid(); err != nil {
+		return nil, err
+	}
+	file, err := replacer.Replace(ctx, set, name)
+	if err != nil {
+		return nil, err
+	}
+	return &fencedFile{file: file, by: v.by}, nil
+}
+
 func (v *fencedVolume) Discard(ctx context.Context, set capstan.SetID) (int, error) {
 	if err := v.by.Valid(); err != nil {
 		return 0, err

@@ -22,6 +22,7 @@ import (
 	"capstan/internal/manifest"
 	"capstan/internal/pipeline"
 	"capstan/internal/progress"
+	"capstan/internal/rotation"
 	"capstan/internal/stage"
 	"capstan/internal/volume/dir"
 )
@@ -97,6 +98,14 @@ func (d *Daemon) Close() error {
 		return d.Catalog.Close()
 	}
 	return errors.Join(d.stage.Close(), d.Catalog.Close())
+}
+
+// Rotation gives sets other recipients, opened with the engine's identities.
+func (d *Daemon) Rotation() *rotation.Runner {
+	e := d.Engine
+	return &rotation.Runner{
+		Catalog: d.Catalog, Tracker: d.Tracker, Key: e.Key, Identities: e.Identities, Now: e.Now, Open: e.Open, Say: e.Say,
+	}
 }
 
 // VolumePath is the location of the volume that the user named, whether or not it

@@ -40,7 +40,7 @@ import (
 )
 
 // Suffix is the end of an encrypted file's name, after that of what is in it.
-const Suffix = ".age"
+const Suffix = capstan.EncryptedSuffix
 
 // damaged says that bytes are not what was written.
 func damaged(format string, args ...any) error {

@@ -19,6 +19,12 @@ const (
 	magicLine       = magic + "v1\n" // the first line of every encrypted file
 )
 
+// LoadKeys reads the secret keys of one file, of any form that LoadIdentities takes,
+// with the same errors.
+func LoadKeys(path string, passphrase Passphrase) ([]Key, error) {
+	return loadKeys(path, passphrase.once())
+}
+
 // loadKeys reads the secret keys of one file.
 func loadKeys(path string, passphrase Passphrase) ([]Key, error) {
 	text, err := readSmallFile(path, maxKeyFileBytes, true)

@@ -27,6 +27,7 @@ type Recipients struct {
 	names  []string
 	header int64 // bytes before the payload
 	weak   bool
+	secret *Identities // of a passphrase
 }
 
 // ParseRecipients reads what --encrypt-to was given: public keys ("age1…", or
@@ -162,6 +163,8 @@ func passphraseRecipient(secret string, workFactor int) (*Recipients, error) {
 	recipient.SetWorkFactor(workFactor)
 	trial.SetWorkFactor(trialWorkFactor)
 	r := &Recipients{all: []age.Recipient{recipient}, names: []string{passphraseName}, weak: len(secret) < strongPassphrase}
+	given := Passphrase(func() (string, error) { return secret, nil })
+	r.secret = &Identities{passphrase: true, all: []age.Identity{&passphraseIdentity{given}}}
 	if err := r.measure([]age.Recipient{trial}); err != nil {
 		return nil, err
 	}
@@ -180,11 +183,33 @@ func (r *Recipients) measure(all []age.Recipient) error {
 
 // Strings are the recipients as they may be shown and kept anywhere: the public
 // keys in the order in which they were named, or the word "passphrase". A
-// post-quantum key has about 2,000 letters.
-func (r *Recipients) Strings() []string { return slices.Clone(r.names) }
+// post-quantum key has about 2,000 letters. Of nil, none.
+func (r *Recipients) Strings() []string {
+	if r == nil {
+		return nil
+	}
+	return slices.Clone(r.names)
+}
+
+// Secret opens what was encrypted with the passphrase; nil for keys, of which only
+// the public half is known here.
+func (r *Recipients) Secret() *Identities {
+	if r == nil {
+		return nil
+	}
+	return r.secret
+}
+
+// IsPassphrase reports whether Strings gave that a passphrase was used.
+func IsPassphrase(recipients []string) bool {
+	return slices.Equal(recipients, []string{passphraseName})
+}
 
 // String is for messages: keys are shortened.
 func (r *Recipients) String() string { return list(r.names) }
+
+// Describe is Recipients.String of what Strings gave.
+func Describe(recipients []string) string { return list(recipients) }
 
 // Weak says, for a person, what is weak about the choice; empty if nothing is.
 func (r *Recipients) Weak() string {

@@ -22,15 +22,41 @@ import (
 // file before and kept that key can open this one, and holds nothing that he did
 // not have.
 func Rewrap(w io.Writer, r io.ReaderAt, size int64, ids *Identities, to *Recipients) error {
+	header, err := Rehead(r, size, ids, to)
+	if err != nil {
+		return err
+	}
+	return RewrapWith(w, io.Discard, r, size, ids, header)
+}
+
+// Rehead gives what a file begins with after Rewrap: some hundred bytes, different
+// each time. Rewriting all copies of a file with the same makes them the same again.
+func Rehead(r io.ReaderAt, size int64, ids *Identities, to *Recipients) ([]byte, error) {
+	p, err := ids.OpenAt(r, size)
+	if err != nil {
+		return nil, err
+	}
+	text, err := to.wrap(p.fileKey)
+	if err != nil {
+		return nil, err
+	}
+	return append(text, p.head.nonce...), nil
+}
+
+// RewrapWith is Rewrap with a header that Rehead gave, for this copy of the file or
+// another. The bytes of the file as it was go to old.
+func RewrapWith(w, old io.Writer, r io.ReaderAt, size int64, ids *Identities, header []byte) error {
 	p, err := ids.OpenAt(r, size)
 	if err != nil {
 		return err
 	}
-	text, err := to.wrap(p.fileKey)
-	if err != nil {
+	if err := p.fits(header); err != nil {
 		return err
 	}
-	if _, err := w.Write(append(text, p.head.nonce...)); err != nil {
+	if _, err := w.Write(header); err != nil {
+		return err
+	}
+	if _, err := old.Write(append(bytes.Clone(p.head.text), p.head.nonce...)); err != nil {
 		return err
 	}
 	buf := p.buffer(runChunks * sealedChunk)
@@ -50,8 +76,31 @@ func Rewrap(w io.Writer, r io.ReaderAt, size int64, ids *Identities, to *Recipie
 		if _, err := w.Write(sealed); err != nil {
 			return err
 		}
+		if _, err := old.Write(sealed); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// fits proves that a header is for this file's key and chunks.
+func (p *Plain) fits(header []byte) error {
+	text, ok := bytes.CutSuffix(header, p.head.nonce)
+	if ok {
+		_, err := age.DecryptHeader(text, age.NewInjectedFileKeyIdentity(p.fileKey))
+		ok = err == nil
+	}
+	if !ok {
+		return damaged("the new header is not for this file")
+	}
+	return nil
+}
+
+// OpenHeader reports whether the identities open a file that begins with a header
+// that Rehead gave; if not, capstan.ErrWrongKey.
+func (i *Identities) OpenHeader(header []byte) error {
+	_, err := i.fileKey(header[:max(len(header)-nonceSize, 0)])
+	return err
 }
 
 // wrap makes a header for a file key that exists. age makes headers for new keys

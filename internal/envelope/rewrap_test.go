@@ -112,3 +112,60 @@ func TestHeaderForm(t *testing.T) {
 		}
 	}
 }
+
+// Copies of a file that get the same header stay alike, and only they do.
+func TestRewrapWith(t *testing.T) {
+	t.Parallel()
+	old, key := mustKey(t), mustKey(t)
+	to := mustRecipients(t, key)
+	sealed, other := seal(t, mustRecipients(t, old), content(3*chunkSize)), seal(t, mustRecipients(t, old), content(3*chunkSize))
+	header, err := Rehead(bytes.NewReader(sealed), int64(len(sealed)), IdentitiesOf(old), to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := IdentitiesOf(key).OpenHeader(header); err != nil {
+		t.Errorf("the new key does not open the new header: %v", err)
+	}
+	if err := IdentitiesOf(old).OpenHeader(header); !errors.Is(err, capstan.ErrWrongKey) {
+		t.Errorf("the old key opens the new header: %v", err)
+	}
+	if err := IdentitiesOf(key).OpenHeader(nil); err == nil {
+		t.Error("no header was opened")
+	}
+	var first, second, before bytes.Buffer
+	for _, out := range []*bytes.Buffer{&first, &second} {
+		before.Reset()
+		if err := RewrapWith(out, &before, bytes.NewReader(sealed), int64(len(sealed)), IdentitiesOf(old), header); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(first.Bytes(), second.Bytes()) || !bytes.HasPrefix(first.Bytes(), header) {
+		t.Error("two copies with one header differ")
+	}
+	if !bytes.Equal(before.Bytes(), sealed) {
+		t.Error("the file as it was is not what was read")
+	}
+	var out bytes.Buffer
+	if err := RewrapWith(&out, &before, bytes.NewReader(other), int64(len(other)), IdentitiesOf(old), header); !errors.Is(err, capstan.ErrDamaged) || out.Len() > 0 {
+		t.Errorf("the header of another file: %v, %d bytes", err, out.Len())
+	}
+}
+
+// A passphrase opens what was encrypted with it; public keys open nothing.
+func TestSecretOfRecipients(t *testing.T) {
+	t.Parallel()
+	word := cheapPassphrase(t, "correct horse")
+	sealed := seal(t, word, content(10))
+	if got, err := openedAt(word.Secret(), sealed); err != nil || !bytes.Equal(got, content(10)) {
+		t.Errorf("its own passphrase: %v", err)
+	}
+	if _, err := openedAt(cheapPassphrase(t, "another").Secret(), sealed); !errors.Is(err, capstan.ErrWrongKey) {
+		t.Errorf("another passphrase: %v", err)
+	}
+	if mustRecipients(t, mustKey(t)).Secret() != nil || (*Recipients)(nil).Secret() != nil || (*Recipients)(nil).Strings() != nil {
+		t.Error("there is a secret where there is none")
+	}
+	if !IsPassphrase(word.Strings()) || IsPassphrase(mustRecipients(t, mustKey(t)).Strings()) || IsPassphrase(nil) {
+		t.Error("keys and passphrases are mixed up")
+	}
+}

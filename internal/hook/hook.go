@@ -121,7 +121,7 @@ func (c *Call) environment(hook *config.Hook) (env, secrets []string, err error)
 	env = slices.DeleteFunc(os.Environ(), func(entry string) bool {
 		name, _, _ := strings.Cut(entry, "=")
 		_, ours := run[name]
-		return ours
+		return ours || name == config.PassphraseVariable
 	})
 	for _, variable := range hook.Env {
 		text := variable.Value

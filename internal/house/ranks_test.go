@@ -25,7 +25,7 @@ var ranks = map[int][]string{
 	8:        {"internal/daemon"},
 	7:        {"internal/server", "internal/agent"},
 	6:        {"internal/job", "internal/auth", "internal/client"},
-	5:        {"internal/pipeline"},
+	5:        {"internal/pipeline", "internal/rotation"},
 	4:        {"internal/media", "internal/copier", "internal/doctor"},
 	3:        {"internal/source/files", "internal/source/postgres", "internal/source/bucket", "internal/target/tree", "internal/stage", "internal/volume/dir", "internal/volume/bucket", "internal/volume/tape", "internal/catalog", "internal/pgserver", "internal/notify", "internal/hook"},
 	2:        {"internal/archive", "internal/manifest", "internal/envelope", "internal/drive", "internal/pg", "internal/config"},

@@ -77,9 +77,17 @@ func (g *Guide) Write(w io.Writer) error {
 			return fmt.Errorf("archive name %q cannot stand in a command", a.Name)
 		}
 	}
+	return g.execute(w, guideTemplate)
+}
+
+// WriteClear writes the RESTORE.txt that stands beside an encrypted one: to whom
+// the set is encrypted, and how the whole guide is opened.
+func (g *Guide) WriteClear(w io.Writer) error { return g.execute(w, clearTemplate) }
+
+func (g *Guide) execute(w io.Writer, source string) error {
 	text, err := template.New(GuideName).Funcs(template.FuncMap{
 		"next": func(i int) int { return i + 1 },
-	}).Parse(guideTemplate)
+	}).Parse(source)
 	if err != nil {
 		return err
 	}
@@ -98,8 +106,10 @@ type guideView struct {
 	Later    []string // shell words that set l, for the links that tar shall leave out
 	Unsaid   bool     // there are links to split files that tar stumbles on
 	Long     int
-	TarFlag  string // for the codec; empty when archives differ
-	Cat      string // command that unpacks all archives in turn; empty when they differ
+	// Encrypted: the set is; Passphrase: with one; PostQuantum: to a key of that kind.
+	Encrypted, Passphrase, PostQuantum bool
+	TarFlag                            string // for the codec; empty when archives differ
+	Cat                                string // command that unpacks all archives in turn; empty when they differ
 }
 
 type splitView struct {
@@ -129,6 +139,11 @@ const maxLater = 64 << 10
 func (g *Guide) view() guideView {
 	v := guideView{Set: g.Set, Archives: g.Archives, Chain: g.Chain, Deleted: g.Deleted, Long: g.long}
 	v.Written = g.Set.Started.UTC().Format(time.RFC3339)
+	for _, recipient := range g.Set.Recipients {
+		v.Encrypted = true
+		v.Passphrase = v.Passphrase || recipient == "passphrase"
+		v.PostQuantum = v.PostQuantum || strings.HasPrefix(recipient, "age1pq1")
+	}
 	for _, source := range g.Set.Sources {
 		v.Sources = append(v.Sources, printable(source))
 	}

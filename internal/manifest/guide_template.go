@@ -14,14 +14,29 @@ Something could not be stored. The manifest names it: "outcome":"failed", with
 the reason.
 {{- end}}
 
-No Capstan is needed to restore it: GNU tar{{if eq .Cat "zstd -dcq"}}, zstd{{end}}{{if eq .Cat "gzip -dc"}}, gzip{{end}} and a POSIX shell (sh, bash) do.
+No Capstan is needed to restore it: {{if .Encrypted}}age{{if .PostQuantum}} 1.3 or later{{end}}, {{end}}GNU tar{{if eq .Cat "zstd -dcq"}}, zstd{{end}}{{if eq .Cat "gzip -dc"}}, gzip{{end}} and a POSIX shell (sh, bash) do.
 The indented lines are commands. Run them in their order, in one shell, in the
-directory of this file; as root if owners, devices and all attributes shall come
+directory of {{if .Encrypted}}the set{{else}}this file{{end}}; as root if owners, devices and all attributes shall come
 back. Stop when one of them reports a problem that you do not understand.
 
 1. Say where the files shall go: an absolute path, best an empty directory.
 
     target=/restore
+{{- if .Encrypted}}
+
+   And how the files are opened.{{if .Passphrase}} age asks for the passphrase once for every file.
+
+    unseal() { age -d "$1"; }
+{{- else}} The file holds the secret key of one of these
+   public keys, a line AGE-SECRET-KEY-…, and is for its owner alone (chmod 600):
+{{range .Set.Recipients}}
+  {{.}}
+{{- end}}
+
+    key=/root/key.txt
+    unseal() { age -d -i "$key" "$1"; }
+{{- end}}
+{{- end}}
 
 2. Check what lies here. Every line must end in OK.
 
@@ -43,7 +58,11 @@ back. Stop when one of them reports a problem that you do not understand.
 
 4. Remove what was deleted since. DELETED holds the paths, each ended by a NUL.
 
+{{- if .Encrypted}}
+    unseal "$set_dir/DELETED.age" | (cd "$target" && xargs -0 rm -rf --)
+{{- else}}
     (cd "$target" && xargs -0 rm -rf -- < "$set_dir/DELETED")
+{{- end}}
 {{- else}}
 
 4. Nothing was deleted.
@@ -56,7 +75,17 @@ back. Stop when one of them reports a problem that you do not understand.
 {{- range $i, $a := .Archives}}
       {{$a.Name}}{{if ne (next $i) (len $.Archives)}} \{{end}}
 {{- end}}
-{{- if .Cat}}
+{{- if .Encrypted}}
+    (for archive do
+      { unseal "$set_dir/$archive" || echo "problem with $archive" >&2; } | {{if .Cat}}{{.Cat}} ||
+        echo "problem with the content of $archive" >&2{{else}}
+        case $archive in
+        *.zst.age) zstd -dcq ;;
+        *.gz.age) gzip -dc ;;
+        *) cat ;;
+        esac{{end}}
+    done) | (
+{{- else if .Cat}}
     (cd "$set_dir" && {{.Cat}} -- "$@" ||
       echo "problem with an archive" >&2) | (
 {{- else}}
@@ -158,7 +187,7 @@ Notes
   archive it loses less; instead of the command in step 5:
 
   for archive do
-  tar --xattrs --xattrs-include='*' --acls{{.TarFlag}} -xpf "$set_dir/$archive" -C "$target" || echo "problem with $archive" >&2
+  {{if .Encrypted}}unseal "$set_dir/$archive" | {{end}}tar --xattrs --xattrs-include='*' --acls{{.TarFlag}} -xpf {{if .Encrypted}}-{{else}}"$set_dir/$archive"{{end}} -C "$target" || echo "problem with $archive" >&2
   done
 
   Then directories that reach over several archives get the time of the restore;
@@ -167,9 +196,39 @@ Notes
 {{- end}}
 
 - One file alone: find its archive with
-  zstd -dcq manifest.json.zst | grep -F '"path":"PATH"'
+  {{if .Encrypted}}unseal manifest.json.zst.age | zstd -dcq{{else}}zstd -dcq manifest.json.zst{{end}} | grep -F '"path":"PATH"'
   and extract it with tar as above, PATH at the end. A hard link has its content
   under the name in "link".
 - SHA256SUMS.sig proves who wrote the set and which set came before it on this
   volume; docs/format-set.md of Capstan tells how openssl checks it.
+`
+
+// clearTemplate is the RESTORE.txt of an encrypted set, which anybody may read: it
+// names nothing that was backed up.
+const clearTemplate = `Capstan backup set {{.Set.ID}}, encrypted
+
+Begun {{.Written}}. Its files are encrypted with age (age-encryption.org; the
+package is called age). {{if .Passphrase}}They open with a passphrase.
+
+RESTORE.txt.age tells how the set is restored. Read it with
+
+    age -d RESTORE.txt.age
+{{- else}}They open with the secret key of one of these public keys:
+{{range .Set.Recipients}}
+  {{.}}
+{{- end}}
+
+RESTORE.txt.age tells how the set is restored. Put the secret key, a line
+AGE-SECRET-KEY-…, into a file key.txt for its owner alone (chmod 600), and read it with
+
+    age -d -i key.txt RESTORE.txt.age
+{{- end}}
+{{- if .PostQuantum}}
+
+This takes age 1.3 or later.
+{{- end}}
+
+No key is needed to see whether all files are here and as they were written:
+
+    sha256sum -c SHA256SUMS
 `

@@ -26,7 +26,7 @@ func testSet() capstan.Set {
 		ID: "2026-11_000001", Job: "nightly", Status: capstan.RunPartial,
 		Started:  time.Date(2026, 11, 20, 1, 2, 3, 4, time.UTC),
 		Finished: time.Date(2026, 11, 20, 2, 0, 0, 0, time.UTC),
-		Codec:    capstan.CodecZstd, Host: "files.example", Sources: []string{"/srv/data", "/srv/\xff<&>"},
+		Codec:    capstan.CodecZstd, Recipients: []string{"age1x", "age1y"}, Host: "files.example", Sources: []string{"/srv/data", "/srv/\xff<&>"},
 		Counts: capstan.Counts{Entries: 12, Stored: 7, Failed: 1, BytesIn: 1 << 40, BytesOut: 5},
 	}
 }

@@ -21,6 +21,7 @@ type setLine struct {
 	Started    time.Time         `json:"started,omitzero"`
 	Finished   time.Time         `json:"finished,omitzero"`
 	Codec      capstan.Codec     `json:"codec"`
+	Recipients []string          `json:"recipients,omitempty"` // empty: not encrypted
 	Host       string            `json:"host,omitempty"`
 	Sources    []string          `json:"sources"`
 	SourcesB64 [][]byte          `json:"sources_b64,omitempty"` // all of them, when one is not UTF-8
@@ -30,7 +31,7 @@ type setLine struct {
 func wireSet(s capstan.Set) any {
 	line := setLine{
 		Type: "set", Format: Format, Set: s.ID, Job: s.Job, Base: s.Base, Status: s.Status,
-		Started: s.Started, Finished: s.Finished, Codec: s.Codec, Host: s.Host, Sources: s.Sources,
+		Started: s.Started, Finished: s.Finished, Codec: s.Codec, Recipients: s.Recipients, Host: s.Host, Sources: s.Sources,
 	}
 	line.Counts, _ = json.Marshal(s.Counts) // numbers only
 	for _, source := range s.Sources {
@@ -58,7 +59,7 @@ func (l *setLine) set() (capstan.Set, error) {
 	}
 	set := capstan.Set{
 		ID: id, Job: l.Job, Base: l.Base, Status: l.Status, Started: l.Started, Finished: l.Finished,
-		Codec: l.Codec, Host: l.Host, Sources: l.Sources,
+		Codec: l.Codec, Recipients: l.Recipients, Host: l.Host, Sources: l.Sources,
 	}
 	if len(l.SourcesB64) > 0 {
 		set.Sources = make([]string, len(l.SourcesB64))

@@ -14,6 +14,7 @@ import (
 	"capstan/internal/archive"
 	"capstan/internal/catalog"
 	"capstan/internal/copier"
+	"capstan/internal/envelope"
 	"capstan/internal/stage"
 )
 
@@ -32,8 +33,10 @@ type Backup struct {
 	Level       int
 	ArchiveSize capstan.Bytes // of the tar stream, before compression
 	Mode        Mode          // empty: Full
-	Limit       *copier.Limit // of the bytes a second that volumes get; nil: none
-	Patience    Patience
+	// Recipients are those who will be able to read the set; nil: it is not encrypted.
+	Recipients *envelope.Recipients
+	Limit      *copier.Limit // of the bytes a second that volumes get; nil: none
+	Patience   Patience
 	// Lock is the job's lock, of a caller that does more under it and frees it
 	// itself; nil: it is taken for this run.
 	Lock *catalog.Lock

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"capstan"
-	"capstan/internal/manifest"
 )
 
 // The kinds of runs that make sets.
@@ -96,10 +95,15 @@ func (r *backupRun) begin(ctx context.Context) error {
 		}
 		taken, err := r.reserve(ctx, set)
 		if err == nil && taken == "" {
-			set.Base = base
+			set.Base, set.Recipients = base, r.Recipients.Strings()
 			r.set = set
 			if err := r.Catalog.BuildOn(ctx, set.ID, base); err != nil {
 				return err
+			}
+			if set.Encrypted() {
+				if err := r.Catalog.EncryptTo(ctx, set.ID, set.Recipients); err != nil {
+					return err
+				}
 			}
 			return r.Catalog.Demand(longer, set.ID, r.volumeIDs()...)
 		}
@@ -128,6 +132,9 @@ func (r *backupRun) resume(ctx context.Context, set capstan.Set) (bool, error) {
 	if set.Base != "" && r.Mode != Incremental && r.Mode != Differential {
 		r.Say("interrupted set %s is an incremental one: starting a full one", set.ID)
 		return false, nil
+	}
+	if same, err := r.sameRecipients(ctx, &set); err != nil || !same {
+		return false, err
 	}
 	if taken, err := r.reserve(ctx, set); err != nil || taken != "" {
 		return false, err
@@ -159,8 +166,7 @@ func (r *backupRun) resume(ctx context.Context, set capstan.Set) (bool, error) {
 // madeHere reports whether a file of that name in a set's directory is one that a
 // run makes; whatever else lies there is somebody's own.
 func madeHere(set capstan.SetID, name string) bool {
-	switch name {
-	case manifest.Name, manifest.SumsName, manifest.SignatureName, manifest.DeletedName, manifest.GuideName, manifest.CatalogName:
+	if isSetFile(name) {
 		return true
 	}
 	of, _, _, ok := capstan.ParseArchiveName(name)

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"iter"
 	"os"
@@ -14,6 +13,7 @@ import (
 
 	"capstan"
 	"capstan/internal/copier"
+	"capstan/internal/envelope"
 	"capstan/internal/manifest"
 	"capstan/internal/progress"
 )
@@ -41,7 +41,7 @@ func (r *backupRun) finishVolume(ctx context.Context, volume capstan.Volume, bea
 	if set.Counts = counts; set.Finished.IsZero() {
 		set.Finished = r.end // the same on all volumes
 	}
-	finish := finisher{Engine: r.Engine, set: set, before: r.before, owner: r.owner(), beat: beat}
+	finish := finisher{Engine: r.Engine, set: set, to: r.Recipients, before: r.before, owner: r.owner(), beat: beat}
 	bytes, err := finish.write(ctx, volume)
 	if err == nil {
 		r.counted.Do(func() { r.tally.file(int64(bytes)) })
@@ -53,10 +53,11 @@ func (r *backupRun) finishVolume(ctx context.Context, volume capstan.Volume, bea
 // content, on one volume.
 type finisher struct {
 	*Engine
-	set    capstan.Set // with its counts, and when it was finished
-	before *View       // of the set that this one builds on; nil for a full set
-	owner  string      // with which the set's name is claimed
-	beat   func()      // called as it moves
+	set    capstan.Set          // with its counts, and when it was finished
+	to     *envelope.Recipients // nil for a set that is not encrypted
+	before *View                // of the set that this one builds on; nil for a full set
+	owner  string               // with which the set's name is claimed
+	beat   func()               // called as it moves
 }
 
 // write writes manifest, deletions, a copy of the catalog, RESTORE.txt, sums and
@@ -64,6 +65,9 @@ type finisher struct {
 // last, so a set that has them is whole. Then the catalog knows that the volume
 // holds it. It may be repeated, and gives the bytes that it wrote.
 func (f *finisher) write(ctx context.Context, volume capstan.Volume) (bytes capstan.Bytes, err error) {
+	if f.set.Encrypted() && f.to == nil {
+		return 0, fmt.Errorf("set %s is encrypted, and to whom its manifest shall be was not said", f.set.ID)
+	}
 	archives, err := f.Catalog.Archives(ctx, f.set.ID)
 	if err != nil {
 		return 0, err
@@ -108,11 +112,19 @@ func (f *finisher) write(ctx context.Context, volume capstan.Volume) (bytes caps
 			continue
 		}
 		f.beat()
-		sum, err := out.put(ctx, file.name, file.write)
+		name, write := encrypting(f.to, file.name, file.write)
+		sum, err := out.put(ctx, name, write)
 		if err != nil {
 			return 0, err
 		}
-		sums = append(sums, manifest.Sum{Name: file.name, Hash: sum})
+		sums = append(sums, manifest.Sum{Name: name, Hash: sum})
+	}
+	if set.Encrypted() {
+		sum, err := out.put(ctx, manifest.GuideName, guide.WriteClear)
+		if err != nil {
+			return 0, err
+		}
+		sums = append(sums, manifest.Sum{Name: manifest.GuideName, Hash: sum})
 	}
 	return out.bytes, f.sign(ctx, out, sums)
 }
@@ -254,18 +266,4 @@ func (f *finisher) writeCatalog(ctx context.Context, volume capstan.VolumeInfo, 
 	}
 	_, err = io.Copy(w, file)
 	return errors.Join(err, file.Close())
-}
-
-// hashWriter passes bytes on, hashing and counting them.
-type hashWriter struct {
-	out io.Writer
-	sum hash.Hash
-	n   int64
-}
-
-func (h *hashWriter) Write(p []byte) (int, error) {
-	n, err := h.out.Write(p)
-	h.sum.Write(p[:n])
-	h.n += int64(n)
-	return n, err
 }

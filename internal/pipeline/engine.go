@@ -8,6 +8,7 @@ import (
 	"capstan"
 	"capstan/internal/catalog"
 	"capstan/internal/copier"
+	"capstan/internal/envelope"
 	"capstan/internal/manifest"
 	"capstan/internal/progress"
 )
@@ -18,8 +19,10 @@ type Engine struct {
 	Catalog *catalog.Catalog
 	Tracker *progress.Tracker // of this run
 	Key     *manifest.Key     // signs the sets of this home
-	Host    string
-	Now     func() time.Time
+	// Identities open encrypted sets; nil opens none.
+	Identities *envelope.Identities
+	Host       string
+	Now        func() time.Time
 	// Open opens a volume that the catalog knows. The caller of Open closes it.
 	Open func(ctx context.Context, info capstan.VolumeInfo) (capstan.Volume, error)
 	// Say tells people one line, Warn one that they should not miss; neither blocks.

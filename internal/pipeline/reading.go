@@ -22,6 +22,8 @@ type reading struct {
 	kind string
 	set  capstan.SetID  // empty: several, or all
 	job  capstan.JobKey // of the set
+
+	patience Patience
 }
 
 // result is what such a run came to.
@@ -55,7 +57,8 @@ func (e *Engine) read(ctx context.Context, r reading, work func(context.Context)
 			_ = e.beat(beat, run, r.kind, cancel) // it says itself what failed
 		}
 	}()
-	err, stuck := e.watched(ctx, cancel, Patience{Grace: readGrace}, whole{}, work)
+	r.patience.Grace = readGrace
+	err, stuck := e.watched(ctx, cancel, r.patience, whole{}, work)
 	stop()
 	<-beating
 	status, err := endOf(ctx, err)

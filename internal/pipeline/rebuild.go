@@ -9,6 +9,7 @@ import (
 	"io/fs"
 
 	"capstan"
+	"capstan/internal/envelope"
 	"capstan/internal/manifest"
 )
 
@@ -16,7 +17,8 @@ import (
 // sets that it added. Sets that the catalog holds are left as they are; a set
 // without sums was not finished and is passed over with a word. A damaged set is
 // named, the others are read all the same, and the error is
-// capstan.ErrIncomplete.
+// capstan.ErrIncomplete; if nothing is damaged, but a set is encrypted and no key
+// opens it, capstan.ErrWrongKey.
 func (e *Engine) Rebuild(ctx context.Context, volume capstan.Volume) ([]capstan.SetID, error) {
 	stage := e.Tracker.Stage("rebuild")
 	stage.Begin()
@@ -29,7 +31,8 @@ func (e *Engine) Rebuild(ctx context.Context, volume capstan.Volume) ([]capstan.
 		return nil, err
 	}
 	var added []capstan.SetID
-	bad := 0
+	bad, locked := 0, 0
+	var wrong error
 	for _, id := range sets {
 		stage.Object(string(id))
 		imported, err := e.importSet(ctx, volume, id)
@@ -42,6 +45,11 @@ func (e *Engine) Rebuild(ctx context.Context, volume capstan.Volume) ([]capstan.
 			return added, context.Cause(ctx)
 		case errors.Is(err, fs.ErrNotExist):
 			e.Say("set %s on %s was not finished (%v): passed over; its own home can resume it", id, volume.Info().Location, err)
+		case errors.Is(err, capstan.ErrWrongKey) && e.knows(ctx, id):
+			e.Say("set %s on %s is in the catalog already; its manifest was not read: %v", id, volume.Info().Location, err)
+		case errors.Is(err, capstan.ErrWrongKey):
+			locked, wrong = locked+1, err
+			e.Say("set %s on %s: %v", id, volume.Info().Location, err)
 		default:
 			bad++
 			e.Say("set %s on %s cannot be read: %v", id, volume.Info().Location, err)
@@ -53,7 +61,10 @@ func (e *Engine) Rebuild(ctx context.Context, volume capstan.Volume) ([]capstan.
 			Err: fmt.Errorf("%d sets cannot be read", bad), Safe: "the others are in the catalog",
 		}
 	}
-	return added, nil
+	if locked > 1 {
+		e.Say("%d sets are encrypted to keys that were not given", locked)
+	}
+	return added, wrong
 }
 
 // importSet reads one set's manifest, proven by its sums and signature. It reports
@@ -63,19 +74,11 @@ func (e *Engine) importSet(ctx context.Context, volume capstan.Volume, id capsta
 	if err != nil {
 		return false, err
 	}
-	file, err := volume.Open(ctx, id, manifest.Name)
+	reader, closeAll, err := e.openManifest(ctx, volume, id, own.sums)
 	if err != nil {
 		return false, err
 	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	if err := proveManifest(ctx, file, own.sums); err != nil {
-		return false, err
-	}
-	reader, err := manifest.NewReader(io.NewSectionReader(file, 0, file.Size()))
-	if err != nil {
-		return false, err
-	}
-	defer reader.Close()
+	defer func() { err = errors.Join(err, closeAll()) }()
 	set := reader.Set()
 	if set.ID != id {
 		return false, fmt.Errorf("%w: its manifest is that of set %s", capstan.ErrDamaged, set.ID)
@@ -86,27 +89,86 @@ func (e *Engine) importSet(ctx context.Context, volume capstan.Volume, id capsta
 	if own.stranger {
 		e.Say("set %s was signed by another home (key …%s)", id, tail(own.statement.Key))
 	}
-	return e.Catalog.Import(ctx, set, reader.Archives(), volume.Info().ID, reader.Entries())
+	imported, err = e.Catalog.Import(ctx, set, reader.Archives(), volume.Info().ID, reader.Entries())
+	if err != nil || own.stranger {
+		return imported, err
+	}
+	return imported, e.keepSums(ctx, id, volume.Info().ID, own.statement.Sums)
+}
+
+// knows reports whether the catalog holds a set.
+func (e *Engine) knows(ctx context.Context, id capstan.SetID) bool {
+	_, err := e.Catalog.Set(ctx, id)
+	return err == nil
+}
+
+// keepSums records the sums of a set of this home's own on a volume, so that the
+// next set is signed after it. One that is older than what the catalog knows there
+// has been followed already.
+func (e *Engine) keepSums(ctx context.Context, id capstan.SetID, volume capstan.VolumeID, sum capstan.Hash) error {
+	last, _, err := e.Catalog.LastSums(ctx, volume, "")
+	if err != nil || last >= id {
+		return err
+	}
+	return e.Catalog.SetSums(ctx, id, volume, sum)
+}
+
+// openManifest reads the beginning of a set's manifest, in the clear or encrypted,
+// after its bytes were proven. The caller calls closeAll when the error is nil.
+func (e *Engine) openManifest(ctx context.Context, volume capstan.Volume, id capstan.SetID, sums []manifest.Sum) (_ *manifest.Reader, closeAll func() error, err error) {
+	sum, found := findSum(sums, manifest.Name)
+	if !found {
+		sum, found = findSum(sums, manifest.Name+envelope.Suffix)
+	}
+	if !found {
+		return nil, nil, fmt.Errorf("%w: %s does not list %s", capstan.ErrDamaged, manifest.SumsName, manifest.Name)
+	}
+	file, err := volume.Open(ctx, id, sum.Name)
+	if err != nil {
+		return nil, nil, err
+	}
+	var content io.Reader
+	if err = proveManifest(ctx, file, sum); err == nil {
+		content = io.NewSectionReader(file, 0, file.Size())
+		if sum.Name != manifest.Name {
+			content, err = e.Identities.Reader(content)
+			err = e.locked(ctx, id, err)
+		}
+	}
+	var reader *manifest.Reader
+	if err == nil {
+		reader, err = manifest.NewReader(content)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, file.Close())
+	}
+	return reader, func() error {
+		reader.Close()
+		return file.Close()
+	}, nil
+}
+
+func findSum(sums []manifest.Sum, name string) (manifest.Sum, bool) {
+	for _, sum := range sums {
+		if sum.Name == name {
+			return sum, true
+		}
+	}
+	return manifest.Sum{}, false
 }
 
 // proveManifest compares the manifest's bytes with its sum before any of it is
 // believed.
-func proveManifest(ctx context.Context, file capstan.VolumeReader, sums []manifest.Sum) error {
-	for _, sum := range sums {
-		if sum.Name != manifest.Name {
-			continue
-		}
-		hash := sha256.New()
-		if _, err := io.Copy(hash, io.NewSectionReader(file, 0, file.Size())); err != nil {
-			return fmt.Errorf("%s: %w", manifest.Name, err)
-		}
-		if cause := context.Cause(ctx); cause != nil {
-			return cause
-		}
-		if capstan.Hash(hash.Sum(nil)) != sum.Hash {
-			return fmt.Errorf("%w: %s is not the one in %s", capstan.ErrDamaged, manifest.Name, manifest.SumsName)
-		}
-		return nil
+func proveManifest(ctx context.Context, file capstan.VolumeReader, sum manifest.Sum) error {
+	hash := sha256.New()
+	if _, err := io.Copy(hash, io.NewSectionReader(file, 0, file.Size())); err != nil {
+		return fmt.Errorf("%s: %w", sum.Name, err)
 	}
-	return fmt.Errorf("%w: %s does not list %s", capstan.ErrDamaged, manifest.SumsName, manifest.Name)
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	if capstan.Hash(hash.Sum(nil)) != sum.Hash {
+		return fmt.Errorf("%w: %s is not the one in %s", capstan.ErrDamaged, sum.Name, manifest.SumsName)
+	}
+	return nil
 }

@@ -19,6 +19,7 @@ type Restore struct {
 	Target    string
 	Overwrite bool
 	NoSpecial bool
+	Patience  Patience
 }
 
 // RestoreSummary is the result of a restore.
@@ -36,6 +37,9 @@ type RestoreSummary struct {
 	Notes    []string               `json:"notes,omitempty"`
 	Error    string                 `json:"error,omitempty"`
 	Problems []Problem              `json:"problems,omitempty"`
+	// Doubts are about the signatures of the sets that were read. What was restored
+	// was proven by the catalog's hashes all the same.
+	Doubts []Problem `json:"doubts,omitempty"`
 }
 
 // batchEntries bounds the entries that a restore holds in memory at once.
@@ -46,7 +50,8 @@ var errNotInSet = errors.New("does not name anything inside a set")
 // Restore puts the wanted part of a set into a directory. Damaged entries are
 // left out and named (capstan.ErrIncomplete); existing files are refused before
 // anything is written unless Overwrite is set; a path that the set does not
-// hold is capstan.ErrNotFound, and nothing is written.
+// hold is capstan.ErrNotFound, and a set of the chain that no key opens is
+// capstan.ErrWrongKey; nothing is written then.
 func (e *Engine) Restore(ctx context.Context, job Restore) (RestoreSummary, error) {
 	summary := RestoreSummary{Type: "summary", Set: job.Set, Status: capstan.RunFailed, Target: job.Target}
 	started := e.Now()
@@ -65,13 +70,9 @@ func (e *Engine) Restore(ctx context.Context, job Restore) (RestoreSummary, erro
 	if want.all() {
 		e.Tracker.Total(set.Counts.Entries, 0)
 	}
-	target, err := tree.Open(job.Target, tree.Options{Overwrite: job.Overwrite, NoSpecial: job.NoSpecial})
-	if err != nil {
-		return summary, err
-	}
-	r := &restoreRun{Engine: e, view: view, want: want, target: target, readers: e.newReaders()}
-	err = e.read(ctx, reading{kindRestore, set.ID, set.Job}, func(ctx context.Context) error {
-		return errors.Join(r.run(ctx), r.readers.close(), target.Close())
+	r := &restoreRun{Engine: e, view: view, want: want, readers: e.newReaders()}
+	err = e.read(ctx, reading{kindRestore, set.ID, set.Job, job.Patience}, func(ctx context.Context) error {
+		return errors.Join(r.all(ctx, job), r.readers.close())
 	}, func(end ending) (result, error) {
 		r.summarize(&summary, end)
 		summary.Seconds, summary.Stages = e.Now().Sub(started).Seconds(), e.Tracker.Report()
@@ -89,10 +90,37 @@ func (e *Engine) Restore(ctx context.Context, job Restore) (RestoreSummary, erro
 	return summary, err
 }
 
+// all looks at the sets that are to be read, and then restores.
+func (r *restoreRun) all(ctx context.Context, job Restore) error {
+	stage := r.Tracker.Stage(stageRestore)
+	stage.Begin()
+	done := stage.Wait(progress.ForVolume, "the sets' signatures")
+	err := r.readers.unlock(ctx, r.view.Chain)
+	if err == nil {
+		var doubts []Problem
+		doubts, err = r.readers.prove(ctx, r.view.Chain)
+		r.mu.Lock()
+		r.doubts = doubts
+		r.mu.Unlock()
+	}
+	done()
+	stage.End()
+	if err != nil {
+		return nothingWritten(err)
+	}
+	target, err := tree.Open(job.Target, tree.Options{Overwrite: job.Overwrite, NoSpecial: job.NoSpecial})
+	if err != nil {
+		return err
+	}
+	r.target = target
+	return errors.Join(r.run(ctx), target.Close())
+}
+
 // summarize tells what was restored.
 func (r *restoreRun) summarize(s *RestoreSummary, end ending) {
 	r.mu.Lock()
 	list := r.problems
+	s.Doubts = r.doubts
 	r.mu.Unlock()
 	s.Run, s.Status = end.run, end.status
 	s.Entries, s.Bytes, s.Failed = r.entries.Load(), capstan.Bytes(r.bytes.Load()), list.Count
@@ -102,9 +130,19 @@ func (r *restoreRun) summarize(s *RestoreSummary, end ending) {
 	} else if list.Count > 0 {
 		s.Status = capstan.RunPartial
 	}
-	if !end.stuck {
+	if !end.stuck && r.target != nil {
 		s.Notes = r.target.Notes()
 	}
+}
+
+// nothingWritten says so of a wrong key.
+func nothingWritten(err error) error {
+	if wrong, ok := errors.AsType[*capstan.Error](err); ok && errors.Is(err, capstan.ErrWrongKey) {
+		told := *wrong
+		told.Safe = "nothing was written"
+		return &told
+	}
+	return err
 }
 
 // restorable finds the set and says what a person should know about it.

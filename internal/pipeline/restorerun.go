@@ -20,13 +20,14 @@ type restoreRun struct {
 	*Engine
 	view    *View
 	want    *selection
-	target  *tree.Tree
+	target  *tree.Tree // nil until the sets were looked at
 	readers *readers
 	entries atomic.Int64
 	bytes   atomic.Int64
 
 	mu       sync.Mutex
 	problems problems
+	doubts   []Problem // about signatures
 	// standIns holds, for the first names of hard links that are not restored
 	// themselves, the path under which their content was put.
 	standIns map[firstName]string
@@ -112,7 +113,7 @@ func (r *restoreRun) settle(entry *capstan.Entry, err error) error {
 		r.Tracker.Stage(stageRestore).Moved(capstan.Bytes(entry.StoredSize()), 1)
 		return nil
 	}
-	if errors.Is(err, capstan.ErrNoSpace) || errors.Is(err, capstan.ErrInterrupted) || errors.Is(err, context.Canceled) {
+	if errors.Is(err, capstan.ErrNoSpace) || errors.Is(err, capstan.ErrWrongKey) || errors.Is(err, capstan.ErrInterrupted) || errors.Is(err, context.Canceled) {
 		return err
 	}
 	r.Say("cannot restore %s: %v", entry.Path, err)

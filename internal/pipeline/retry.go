@@ -8,6 +8,7 @@ import (
 
 	"capstan"
 	"capstan/internal/copier"
+	"capstan/internal/envelope"
 	"capstan/internal/stage"
 )
 
@@ -21,6 +22,8 @@ type Retry struct {
 	Stage    func(ctx context.Context, set capstan.SetID) (*stage.Stage, error)
 	Limit    *copier.Limit
 	Patience Patience
+	// Passphrase is that of a set that is encrypted with one; nil: none was given.
+	Passphrase envelope.Passphrase
 }
 
 // Retry tries the copies again that a run gave up, and finishes the set on their
@@ -108,6 +111,9 @@ func (r *backupRun) retry(ctx context.Context, job Retry) (err error) {
 		}
 	}
 	if r.Stage, err = job.Stage(ctx, r.set.ID); err != nil {
+		return err
+	}
+	if err := r.sealAgain(ctx, job.Passphrase); err != nil {
 		return err
 	}
 	if r.Stage != nil {

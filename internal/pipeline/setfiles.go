@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -75,16 +74,15 @@ func (v *verifyRun) setFiles(ctx context.Context, volume capstan.Volume, set cap
 		return nil // its run has not written them yet
 	}
 	at := fmt.Sprintf("set %s on %s", set.ID, volume.Info().Location)
-	own, err := v.readSums(ctx, volume, set.ID)
+	own, doubts, err := v.provenance(ctx, volume, &set)
 	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			return cause
-		}
-		v.problem(at, err.Error())
-		return nil
+		return err
 	}
-	if own.stranger {
-		v.Say("%s was signed by another home (key …%s)", at, tail(own.statement.Key))
+	for _, doubt := range doubts {
+		v.problem(at, doubt)
+	}
+	if own.sums == nil {
+		return nil
 	}
 	recorded := make(map[string]capstan.Hash, len(checks))
 	for _, check := range checks {
@@ -111,29 +109,5 @@ func (v *verifyRun) setFiles(ctx context.Context, volume capstan.Volume, set cap
 	for _, finding := range findings {
 		v.problem(at, fmt.Sprintf("%s is %s: %v", finding.Name, finding.State, finding.Err))
 	}
-	if err != nil {
-		return err
-	}
-	return v.chain(ctx, volume, own.statement, at)
-}
-
-// chain checks that the set before this one on the volume is still the one that
-// the signature covers. One that retention removed has no sums any more, which
-// the catalog knows.
-func (v *verifyRun) chain(ctx context.Context, volume capstan.Volume, statement manifest.Statement, at string) error {
-	if statement.Previous == "" {
-		return nil
-	}
-	text, err := readSmall(ctx, volume, statement.Previous, manifest.SumsName)
-	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			return cause
-		}
-		v.Say("%s was signed after set %s, which is no longer there", at, statement.Previous)
-		return nil
-	}
-	if sha256.Sum256(text) != statement.PreviousSums {
-		v.problem(at, fmt.Sprintf("set %s is not the one that stood before it: its %s was replaced", statement.Previous, manifest.SumsName))
-	}
-	return nil
+	return err
 }

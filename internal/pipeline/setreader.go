@@ -15,6 +15,9 @@ import (
 type setReader struct {
 	engine  *Engine
 	set     capstan.SetID
+	known   capstan.Set      // what the catalog knows of it; empty: not asked yet
+	rotates bool             // a rotation is open: some files have other recipients
+	fits    bool             // the key opened an archive of the set
 	only    capstan.VolumeID // when set, no other volume is read
 	volumes map[capstan.VolumeID]capstan.Volume
 	open    map[capstan.ArchiveNumber]*openArchive
@@ -86,6 +89,9 @@ func (r *setReader) archive(ctx context.Context, number capstan.ArchiveNumber) (
 			r.open[number] = a
 			return a, nil
 		}
+		if errors.Is(err, capstan.ErrWrongKey) && !r.fits {
+			return nil, err // it is that of all copies
+		}
 		failures = append(failures, err)
 	}
 	if len(failures) == 0 {
@@ -134,7 +140,11 @@ func (r *setReader) openCopy(ctx context.Context, info capstan.Archive, c capsta
 	if err != nil {
 		return nil, err
 	}
-	reader, err := archive.OpenReader(file, min(file.Size(), info.Size), info.Codec) //nolint:contextcheck // it blocks as the file does
+	content, size, err := r.plain(ctx, file, info)
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	reader, err := archive.OpenReader(content, size, info.Codec) //nolint:contextcheck // it blocks as the file does
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}

@@ -22,6 +22,7 @@ type sink struct {
 	file    capstan.VolumeFile // of the archive being written; nil between two
 	name    string             // of the same
 	begun   time.Time          // when file was begun
+	cipher  *cipher            // around file; nil where the run does not encrypt
 	commits chan commit
 	cancel  context.CancelCauseFunc // ends the committer
 	forget  func()                  // ends what is told to the catalog
@@ -78,12 +79,17 @@ func (s *sink) Begin(ctx context.Context) (capstan.ArchiveNumber, io.Writer, err
 	if err != nil {
 		return 0, nil, err
 	}
+	out, cipher, err := s.run.encrypt(s.file)
+	if err != nil {
+		return 0, nil, err
+	}
+	s.cipher = cipher
 	s.run.Tracker.Stage(stageWrite).Object(planned.Name)
 	s.name, s.begun = planned.Name, s.run.Now()
 	for _, stage := range []string{stagePack, stageWrite} {
 		s.run.Tracker.Event(progress.Event{Type: progress.EventBegin, Stage: stage, Archive: planned.Name, Queue: len(s.commits)})
 	}
-	return planned.Number, s.file, nil
+	return planned.Number, out, nil
 }
 
 // Entries records entries whose bytes were handed to the archive's writer.
@@ -130,7 +136,10 @@ func (s *sink) judgeLinks(entries []capstan.Entry) {
 // Sealed hands a finished archive to the committer.
 func (s *sink) Sealed(ctx context.Context, sealed capstan.Archive) error {
 	sealed.Set, sealed.Codec = s.run.set.ID, s.run.Codec
-	sealed.Name = capstan.ArchiveName(sealed.Set, sealed.Number, sealed.Codec)
+	sealed.Name = s.run.set.ArchiveName(sealed.Number, sealed.Codec)
+	if err := s.cipher.seal(&sealed); err != nil {
+		return err // close takes the file back
+	}
 	took := s.run.Now().Sub(s.begun).Seconds()
 	for stage, n := range map[string]int64{stagePack: sealed.TarSize, stageWrite: sealed.Size} {
 		s.run.Tracker.Event(progress.Event{

@@ -16,19 +16,23 @@ type Verify struct {
 	// ReadData is the share of archives whose every byte is read and compared,
 	// from 0 (presence and sizes only) to 100.
 	ReadData int
+	Patience Patience
 }
 
 // VerifySummary is the result of a verification.
 type VerifySummary struct {
-	Type     string                 `json:"type"`          // always "summary"
-	Run      capstan.RunID          `json:"run,omitempty"` // 0: it is not in the catalog
-	Status   capstan.RunStatus      `json:"status"`
-	Sets     int                    `json:"sets"`
-	Copies   int                    `json:"copies"`
-	Read     int                    `json:"read"` // copies of which every byte was read
-	Entries  int64                  `json:"entries"`
-	Bytes    capstan.Bytes          `json:"bytes"`
-	Failed   int64                  `json:"failed"`
+	Type    string            `json:"type"`          // always "summary"
+	Run     capstan.RunID     `json:"run,omitempty"` // 0: it is not in the catalog
+	Status  capstan.RunStatus `json:"status"`
+	Sets    int               `json:"sets"`
+	Copies  int               `json:"copies"`
+	Read    int               `json:"read"` // copies of which every byte was read
+	Entries int64             `json:"entries"`
+	Bytes   capstan.Bytes     `json:"bytes"`
+	Failed  int64             `json:"failed"`
+	// Locked are the encrypted sets that no key opened: their files were compared
+	// with their sums, the entries in them were not looked at.
+	Locked   int                    `json:"locked,omitempty"`
 	Seconds  float64                `json:"seconds"`
 	Stages   []progress.StageReport `json:"stages"`
 	Error    string                 `json:"error,omitempty"`
@@ -40,14 +44,16 @@ type verifyRun struct {
 	job     Verify
 	summary VerifySummary
 	tally   tally
+	wrong   error // why the last of the locked sets did not open, if keys were given
 }
 
 // Verify checks copies against the catalog and each set's own sums and
 // signature. What is found is recorded per copy: verified, damaged, missing. It
-// returns capstan.ErrIncomplete, with every problem named, when anything is wrong.
+// returns capstan.ErrIncomplete, with every problem named, when anything is wrong,
+// else capstan.ErrWrongKey when keys were given and one set has another.
 func (e *Engine) Verify(ctx context.Context, job Verify) (VerifySummary, error) {
 	v := &verifyRun{Engine: e, job: job}
-	what := reading{kind: kindVerify}
+	what := reading{kind: kindVerify, patience: job.Patience}
 	if len(job.Sets) == 1 {
 		set, err := e.Catalog.Set(ctx, job.Sets[0])
 		if err != nil {
@@ -74,6 +80,8 @@ func (e *Engine) Verify(ctx context.Context, job Verify) (VerifySummary, error) 
 				Class: capstan.ErrIncomplete, Op: "verify", Err: fmt.Errorf("%d problems found", list.Count),
 				Safe: "what is not named is as it was written",
 			}
+		case !end.stuck:
+			err = v.wrong
 		}
 		counts := capstan.Counts{Entries: summary.Entries, Failed: summary.Failed, BytesIn: summary.Bytes}
 		return result{summary.Status, counts, summary}, err
@@ -101,11 +109,18 @@ func (v *verifyRun) set(ctx context.Context, id capstan.SetID) error {
 	if err != nil {
 		return err
 	}
+	if _, err := v.View(ctx, id); errors.Is(err, capstan.ErrIncomplete) {
+		v.problem("set "+string(id), err.Error())
+	}
 	archives, err := v.Catalog.Archives(ctx, id)
 	if err != nil {
 		return err
 	}
 	copies, err := v.Catalog.Copies(ctx, id)
+	if err != nil {
+		return err
+	}
+	rotation, err := v.Catalog.Rotation(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -117,7 +132,9 @@ func (v *verifyRun) set(ctx context.Context, id capstan.SetID) error {
 	for _, c := range copies {
 		archive, sealed := byNumber[c.Number] // the others of an unfinished set were never there
 		if sealed && c.State != capstan.CopyForgotten {
-			byVolume[c.Volume] = append(byVolume[c.Volume], &copyCheck{Copy: c, archive: archive})
+			check := &copyCheck{Copy: c, archive: archive}
+			check.next, _ = rotation.Find(c.Volume, archive.Name)
+			byVolume[c.Volume] = append(byVolume[c.Volume], check)
 		}
 	}
 	for volume, checks := range byVolume {

@@ -13,14 +13,17 @@ import (
 
 	"capstan"
 	"capstan/internal/archive"
+	"capstan/internal/catalog"
+	"capstan/internal/envelope"
 )
 
 // copyCheck is one copy under verification.
 type copyCheck struct {
 	capstan.Copy
 	archive capstan.Archive
-	read    bool         // every byte of the file was read and its hash compared
-	damaged atomic.Int64 // entries that do not match
+	next    catalog.Rewrap // what a rotation that is not finished makes of it
+	read    bool           // every byte of the file was read and its hash compared
+	damaged atomic.Int64   // entries that do not match
 	state   capstan.CopyState
 	problem error
 }
@@ -34,13 +37,46 @@ func (c *copyCheck) fail(state capstan.CopyState, problem error) {
 func (v *verifyRun) file(ctx context.Context, volume capstan.Volume, c *copyCheck) error {
 	v.summary.Copies++
 	v.Tracker.Stage(stageVerify).Object(c.archive.Name)
+	// What does not fit is looked at once more: its recipients may have been rotated
+	// since the catalog was asked.
+	for again := true; ; again = false {
+		if err := v.compare(ctx, volume, c); err != nil || c.state == "" || !again {
+			return err
+		}
+		if renewed, err := v.renew(ctx, c); err != nil || !renewed {
+			return err
+		}
+		c.state, c.problem, c.read = "", nil, false
+	}
+}
+
+// renew asks the catalog again what a copy should be; false if that has not changed.
+func (v *verifyRun) renew(ctx context.Context, c *copyCheck) (bool, error) {
+	info, err := v.Catalog.Archive(ctx, c.Set, c.Number)
+	if err != nil {
+		return false, err
+	}
+	rotation, err := v.Catalog.Rotation(ctx, c.Set)
+	if err != nil {
+		return false, err
+	}
+	next, _ := rotation.Find(c.Volume, info.Name)
+	if info == c.archive && next.Hash == c.next.Hash {
+		return false, nil
+	}
+	c.archive, c.next = info, next
+	return true, nil
+}
+
+// compare is what file does, once.
+func (v *verifyRun) compare(ctx context.Context, volume capstan.Volume, c *copyCheck) error {
 	file, err := volume.Open(ctx, c.Set, c.archive.Name)
 	if err != nil {
 		c.fail(capstan.CopyMissing, err)
 		return context.Cause(ctx)
 	}
 	defer file.Close()
-	if file.Size() != c.archive.Size {
+	if file.Size() != c.archive.Size && (c.next.Hash.IsZero() || file.Size() != c.next.Size) {
 		c.fail(capstan.CopyDamaged, fmt.Errorf("is %d bytes long, was written with %d", file.Size(), c.archive.Size))
 		return nil
 	}
@@ -49,7 +85,7 @@ func (v *verifyRun) file(ctx context.Context, volume capstan.Volume, c *copyChec
 	}
 	c.read = true
 	v.summary.Read++
-	err = v.sum(ctx, file, c.archive)
+	err = v.sum(ctx, file, c)
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
@@ -59,8 +95,23 @@ func (v *verifyRun) file(ctx context.Context, volume capstan.Volume, c *copyChec
 	return nil
 }
 
+// locked notes an encrypted set whose entries nobody can look at here; every other
+// error it gives back.
+func (v *verifyRun) locked(set *capstan.Set, err error) error {
+	if !errors.Is(err, capstan.ErrWrongKey) {
+		return err
+	}
+	v.summary.Locked++
+	v.Say("set %s is encrypted to %s, and no key for it was given: its files are as they were written, the entries in them were not looked at",
+		set.ID, envelope.Describe(set.Recipients))
+	if len(v.Identities.Strings()) > 0 {
+		v.wrong = err
+	}
+	return nil
+}
+
 // sum reads the whole file and compares its hash.
-func (v *verifyRun) sum(ctx context.Context, file capstan.VolumeReader, a capstan.Archive) error {
+func (v *verifyRun) sum(ctx context.Context, file capstan.VolumeReader, c *copyCheck) error {
 	sum := sha256.New()
 	buf := make([]byte, capstan.MiB)
 	source := io.NewSectionReader(file, 0, file.Size())
@@ -79,7 +130,7 @@ func (v *verifyRun) sum(ctx context.Context, file capstan.VolumeReader, a capsta
 			return fmt.Errorf("cannot be read: %w", err)
 		}
 	}
-	if [32]byte(sum.Sum(nil)) != a.Hash {
+	if got := capstan.Hash(sum.Sum(nil)); got != c.archive.Hash && (c.next.Hash.IsZero() || got != c.next.Hash) {
 		return errors.New("its SHA-256 is not the recorded one")
 	}
 	return nil
@@ -96,6 +147,14 @@ func (v *verifyRun) entries(ctx context.Context, reader *setReader, checks []*co
 	}
 	if len(chosen) == 0 {
 		return nil
+	}
+	if set, err := reader.about(ctx); err != nil || set.Encrypted() {
+		if err == nil {
+			err = reader.unlock(ctx)
+		}
+		if err != nil {
+			return v.locked(&set, err)
+		}
 	}
 	batch := make([]capstan.Entry, 0, 1024)
 	for entry, err := range v.Catalog.Walk(ctx, reader.set, "") {
@@ -130,6 +189,9 @@ func (v *verifyRun) batch(ctx context.Context, reader *setReader, batch []capsta
 	for group := range byArchive(batch) {
 		check := chosen[group[0].Archive]
 		a, err := reader.archive(ctx, check.Number)
+		if errors.Is(err, capstan.ErrWrongKey) {
+			return err // another archive of the set did open
+		}
 		if err != nil {
 			check.fail(capstan.CopyDamaged, err)
 			check.read = false

@@ -36,11 +36,7 @@ func (e *Engine) View(ctx context.Context, id capstan.SetID) (*View, error) {
 	for next := id; next != ""; {
 		set, err := e.Catalog.Set(ctx, next)
 		if err != nil && next != id {
-			return nil, &capstan.Error{
-				Class: capstan.ErrIncomplete, Op: "set", Object: string(id),
-				Err:  fmt.Errorf("it builds on set %s, which the catalog does not know", next),
-				Next: "read the volume that holds it: capstan catalog rebuild VOLUME",
-			}
+			return nil, e.missingLink(ctx, v.Chain, next, err)
 		}
 		if err != nil {
 			return nil, err

@@ -162,14 +162,33 @@ func (v *Volume) own(set capstan.SetID) error {
 	case got == "":
 		return &fs.PathError{Op: "use set", Path: v.dir(set), Err: fs.ErrNotExist}
 	case got != v.catalog:
-		return &capstan.Error{
-			Class: capstan.ErrRefused, Op: "change set", Object: v.dir(set),
-			Err:  errors.New("it belongs to another catalog, or its " + ownerName + " cannot be read"),
-			Safe: "nothing was touched",
-		}
+		return v.foreign(set)
 	}
 	v.mu.Lock()
 	v.ours[set] = true
 	v.mu.Unlock()
+	return nil
+}
+
+func (v *Volume) foreign(set capstan.SetID) error {
+	return &capstan.Error{
+		Class: capstan.ErrRefused, Op: "change set", Object: v.dir(set),
+		Err:  errors.New("it belongs to another catalog, or its " + ownerName + " cannot be read"),
+		Safe: "nothing was touched",
+	}
+}
+
+// ownHome refuses a set that another home claimed.
+func (v *Volume) ownHome(set capstan.SetID) error {
+	got, err := v.readOwner(v.dir(set), set)
+	home, _, _ := strings.Cut(got, capstan.ClaimMark)
+	switch {
+	case err != nil:
+		return err
+	case got == "":
+		return &fs.PathError{Op: "use set", Path: v.dir(set), Err: fs.ErrNotExist}
+	case home != v.catalog:
+		return v.foreign(set)
+	}
 	return nil
 }

@@ -20,6 +20,7 @@ type file struct {
 	root    fs.FileInfo   // of the volume's directory when the file was created
 	room    capstan.Bytes // that may be written before the free space is looked at again
 	metered bool          // the reserve is kept from it
+	replace bool          // the finished file of that name
 	err     error         // first failure of a write
 	ended   bool
 }
@@ -32,12 +33,36 @@ func (v *Volume) Create(ctx context.Context, set capstan.SetID, name string) (ca
 	if err := v.own(set); err != nil {
 		return nil, err
 	}
-	final := v.file(set, name)
-	if _, err := v.disk.Lstat(final); err == nil {
-		return nil, &fs.PathError{Op: "create", Path: final, Err: fs.ErrExist}
+	if _, err := v.disk.Lstat(v.file(set, name)); err == nil {
+		return nil, &fs.PathError{Op: "create", Path: v.file(set, name), Err: fs.ErrExist}
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
+	return v.begin(set, name, false)
+}
+
+// Replace starts the successor of a finished file, see capstan.Replacer. Any catalog
+// of the home that claimed the set may do that, also one that was rebuilt.
+func (v *Volume) Replace(ctx context.Context, set capstan.SetID, name string) (capstan.VolumeFile, error) {
+	if err := v.check(ctx, set, name); err != nil {
+		return nil, err
+	}
+	if err := v.ownHome(set); err != nil {
+		return nil, err
+	}
+	info, err := v.disk.Lstat(v.file(set, name))
+	if err == nil && !info.Mode().IsRegular() {
+		err = &fs.PathError{Op: "replace", Path: v.file(set, name), Err: fs.ErrInvalid}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return v.begin(set, name, true)
+}
+
+// begin makes the unfinished file.
+func (v *Volume) begin(set capstan.SetID, name string, replace bool) (capstan.VolumeFile, error) {
+	final := v.file(set, name)
 	root, err := v.disk.Stat(v.path)
 	if err != nil {
 		return nil, err
@@ -51,7 +76,7 @@ func (v *Volume) Create(ctx context.Context, set capstan.SetID, name string) (ca
 	}
 	out.DropBehind()
 	_, _, _, metered := capstan.ParseArchiveName(name)
-	return &file{volume: v, set: set, name: name, out: out, root: root, metered: metered}, nil
+	return &file{volume: v, set: set, name: name, out: out, root: root, metered: metered, replace: replace}, nil
 }
 
 // Write appends p, or refuses with capstan.ErrNoSpace before the volume's
@@ -177,15 +202,19 @@ func (f *file) hasSize(path string) error {
 // the name may not outlast a power loss, so the file is taken back.
 func (f *file) publish() error {
 	disk := f.volume.disk
-	if err := disk.RenameNew(f.part(), f.final()); err != nil {
+	rename := disk.RenameNew
+	if f.replace {
+		rename = disk.Rename
+	}
+	if err := rename(f.part(), f.final()); err != nil {
 		return errors.Join(err, f.remove(f.part()))
 	}
 	err := disk.SyncDir(f.volume.dir(f.set))
 	if err == nil {
 		err = f.hasSize(f.final())
 	}
-	if err == nil {
-		return nil
+	if err == nil || f.replace { // what is there under the name is whole, whichever it is
+		return err
 	}
 	if removeErr := f.remove(f.final()); removeErr != nil {
 		return errors.Join(err, fmt.Errorf("the file may be there, but is not safe: %w", removeErr))

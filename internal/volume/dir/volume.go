@@ -42,7 +42,10 @@ type Volume struct {
 	seen fs.FileInfo // of the marker when it was last read and found right; nil at first
 }
 
-var _ capstan.Volume = (*Volume)(nil)
+var (
+	_ capstan.Volume   = (*Volume)(nil)
+	_ capstan.Replacer = (*Volume)(nil)
+)
 
 // Open opens a directory as a volume. A directory with other files in it is
 // fine; they are never touched. It is refused (capstan.ErrRefused, nothing

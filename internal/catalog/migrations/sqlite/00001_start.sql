@@ -35,7 +35,8 @@ CREATE TABLE counters (
 
 -- claim: what a volume is told to reserve the set's name, known to this catalog
 -- alone; empty for a set that was read from a volume. base: the id of the set that an incremental one builds on, which may be unknown
--- here; empty for a full one. phase: 0 there for all to see, 1 being imported, 2 being deleted.
+-- here; empty for a full one. recipients: to whom its files are encrypted; an empty list
+-- for one that is not. phase: 0 there for all to see, 1 being imported, 2 being deleted.
 CREATE TABLE sets (
 	no        INTEGER NOT NULL PRIMARY KEY,
 	id        TEXT    NOT NULL UNIQUE,
@@ -48,6 +49,7 @@ CREATE TABLE sets (
 	phase     INTEGER NOT NULL,
 	host      TEXT    NOT NULL,
 	codec     TEXT    NOT NULL,
+	recipients TEXT   NOT NULL,
 	sources   TEXT    NOT NULL,
 	started   INTEGER NOT NULL,
 	finished  INTEGER NOT NULL,
@@ -211,6 +213,25 @@ CREATE TABLE sums (
 ) STRICT;
 
 CREATE INDEX sums_by_volume ON sums (volume, no);
+
+-- A set whose files are being given other recipients: to whom.
+CREATE TABLE rotations (
+	set_no     INTEGER NOT NULL PRIMARY KEY REFERENCES sets (no),
+	recipients TEXT    NOT NULL
+) STRICT;
+
+-- What becomes of the files of such a set on a volume, before it does. header: with
+-- what the new file begins, or another note of the rotation. hash: of the new file;
+-- empty until it is written, and it bears its name after that only.
+CREATE TABLE rewraps (
+	set_no INTEGER NOT NULL REFERENCES sets (no),
+	volume TEXT    NOT NULL,
+	name   TEXT    NOT NULL,
+	header BLOB    NOT NULL,
+	size   INTEGER NOT NULL,
+	hash   BLOB    NOT NULL,
+	PRIMARY KEY (set_no, volume, name)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE audit (
 	no      INTEGER NOT NULL PRIMARY KEY,
