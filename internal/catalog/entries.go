@@ -235,12 +235,14 @@ func (c *Catalog) childrenAfter(ctx context.Context, set capstan.SetID, dir, aft
 	if err != nil || !found {
 		return err
 	}
-	for more := true; more; {
-		rows, end, err := v.rows(ctx, sqlPage, v.no, id, []byte(after), walkPage)
+	// Whoever merges the sets of a chain page by page takes but a few of each.
+	page := walkPage / 8
+	for more := true; more; page = min(4*page, walkPage) {
+		rows, end, err := v.rows(ctx, sqlPage, v.no, id, []byte(after), page)
 		if err != nil {
 			return err
 		}
-		more, after = end.read == walkPage, end.name
+		more, after = end.read == page, end.name
 		for i := range rows {
 			entry := rows[i].entry
 			entry.Path = capstan.JoinPath(dir, rows[i].name)

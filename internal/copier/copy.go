@@ -56,6 +56,7 @@ func (w *owner) written(ctx context.Context, a capstan.Archive) error {
 	if err != nil {
 		return w.unlessLost(longer, err) // whoever writes there next finds the file
 	}
+	defer w.stage.Wait(progress.ForVolume, "the stage")()
 	return w.queue.settled(longer, a)
 }
 

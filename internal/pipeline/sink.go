@@ -151,6 +151,12 @@ func (s *sink) Sealed(ctx context.Context, sealed capstan.Archive) error {
 	select {
 	case s.commits <- commit{sealed, file}:
 		return nil
+	default:
+	}
+	defer s.run.Tracker.Stage(stageWrite).Wait(progress.ForStage(stageCommit), "")()
+	select {
+	case s.commits <- commit{sealed, file}:
+		return nil
 	case <-s.failed:
 		return errors.Join(s.err, file.Abort())
 	case <-ctx.Done():

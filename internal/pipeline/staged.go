@@ -54,7 +54,9 @@ func (r *backupRun) sealedState() capstan.CopyState {
 // create starts an archive: in the stage, as soon as there is room, or on the volume.
 func (r *backupRun) create(ctx context.Context, name string) (capstan.VolumeFile, error) {
 	if r.Stage == nil {
+		done := r.writeWaits()
 		file, err := r.direct().Create(ctx, r.set.ID, name)
+		done()
 		if err != nil || r.Limit == nil {
 			return file, err
 		}
@@ -64,11 +66,18 @@ func (r *backupRun) create(ctx context.Context, name string) (capstan.VolumeFile
 	if err != nil {
 		return nil, err
 	}
+	done := r.writeWaits()
 	file, err := r.Stage.Create(ctx, r.set.ID, name, room)
+	done()
 	if err != nil {
 		return nil, errors.Join(err, room.Release(context.WithoutCancel(ctx)))
 	}
 	return file, nil
+}
+
+// writeWaits declares that the writing waits for the place where archives are sealed.
+func (r *backupRun) writeWaits() (done func()) {
+	return r.Tracker.Stage(stageWrite).Wait(progress.ForVolume, r.restingPlace())
 }
 
 // limitedFile holds a volume's file to the run's limit.

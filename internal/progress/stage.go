@@ -75,7 +75,8 @@ func (s *Stage) End() {
 
 // Wait declares that one active worker waits; detail is for people ("nas1") and
 // may be empty. The worker calls done when it goes on; calling it again does
-// nothing. A worker has at most one open wait.
+// nothing. Where a worker waits within a wait (for room, within a write), the
+// inner one counts.
 func (s *Stage) Wait(on Resource, detail string) (done func()) {
 	w := &wait{resource: on, detail: detail}
 	s.change(func() { s.waits = append(s.waits, w) })
@@ -152,5 +153,5 @@ func (s *Stage) current() *wait {
 	if s.active == 0 || len(s.waits) < s.active {
 		return nil
 	}
-	return s.waits[0]
+	return s.waits[len(s.waits)-s.active] // those beyond one a worker lie around others
 }

@@ -207,3 +207,31 @@ func BenchmarkWait(b *testing.B) {
 		s.Wait(ForVolume, "")()
 	}
 }
+
+// Within a wait for a volume the stage is full: that is what the writing waits for.
+func TestWaitWithinAWait(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T, tracker *Tracker) {
+		s := tracker.Stage("write")
+		state := func() StageState { return tracker.Snapshot().Stages[0] }
+		s.Begin()
+		outer := s.Wait(ForVolume, "stage")
+		pass(time.Second)
+		inner := s.Wait(ForSpace, "full")
+		pass(3 * time.Second)
+		if got := state(); got.Waiting != ForSpace || got.Detail != "full" || got.For != 3*time.Second {
+			t.Errorf("within: %+v", got)
+		}
+		inner()
+		pass(2 * time.Second)
+		if got := state(); got.Waiting != ForVolume || got.For != 2*time.Second {
+			t.Errorf("after the inner one: %+v", got)
+		}
+		outer()
+		s.End()
+		report := tracker.Report()[0]
+		if report.WaitingFor[ForVolume] != 3 || report.WaitingFor[ForSpace] != 3 || report.SecondsMoving != 0 {
+			t.Errorf("report %+v", report)
+		}
+	})
+}
