@@ -169,7 +169,8 @@ func (c *crash) nothingElse() {
 			want = append(want, set.Set+"/"+a.Name)
 			if len(a.Copies) != len(c.volumes) || slices.ContainsFunc(a.Copies, func(copy struct {
 				State string `json:"state"`
-			}) bool {
+			},
+			) bool {
 				return copy.State != "written" && copy.State != "verified"
 			}) {
 				c.t.Errorf("copies of %s: %+v", a.Name, a.Copies)

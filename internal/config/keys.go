@@ -247,8 +247,10 @@ func (j *Job) check(v value, name string) {
 
 // builtIn is a job before any file said something.
 func builtIn() Job {
-	return Job{Compress: DefaultCompress, Level: DefaultLevel, ArchiveSize: DefaultArchiveSize,
-		Attempts: DefaultAttempts, StallWarn: DefaultStallWarn, StallFail: DefaultStallFail, at: map[string]Position{}}
+	return Job{
+		Compress: DefaultCompress, Level: DefaultLevel, ArchiveSize: DefaultArchiveSize,
+		Attempts: DefaultAttempts, StallWarn: DefaultStallWarn, StallFail: DefaultStallFail, at: map[string]Position{},
+	}
 }
 
 // clone copies a job; its lists are replaced, never changed, so they are shared.

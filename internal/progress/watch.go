@@ -118,8 +118,7 @@ func (w *watchdog) look(snap Snapshot) *Stall {
 		}
 		limit, length, warned := w.judge(state, seen, circle)
 		if limit.Fail > 0 && length >= limit.Fail {
-			w.fail(state, length)
-			if w.failed != nil {
+			if ended := w.fail(state, length); ended {
 				return nil
 			}
 			continue
@@ -192,17 +191,19 @@ func (w *watchdog) isCut(state StageState) bool {
 	return false
 }
 
-func (w *watchdog) fail(state StageState, length time.Duration) {
+// fail cuts the stage off, or ends the run, which it reports.
+func (w *watchdog) fail(state StageState, length time.Duration) (ended bool) {
 	failed := stall(state, length)
 	failed.Stacks = stacks()
 	if w.actions.Cut != nil && w.actions.Cut(failed) {
 		w.cut[state.Name] = state
-		return
+		return false
 	}
 	w.failed = failed
 	if w.actions.Fail != nil {
 		w.actions.Fail(failed)
 	}
+	return true
 }
 
 // circle is how long every active stage has been waiting for another stage: then
