@@ -3,6 +3,7 @@ package cli_test
 import (
 	"path/filepath"
 	"testing"
+	"time"
 
 	"capstan/internal/capstantest/slowfs"
 )
@@ -48,6 +49,45 @@ func TestStuckVolume(t *testing.T) {
 	}
 	f.whole(set.Set)
 	f.vol = stuck
+	f.whole(set.Set)
+}
+
+// TestStoppedVolumeOfTwo stops the server of one of two volumes, as SIGSTOP does, in
+// the middle of a write: there, not even a name can be looked up. It is named in
+// time, cut off with its cause, and the other volume gets the whole set; a retry
+// brings it to the first when its server goes on.
+func TestStoppedVolumeOfTwo(t *testing.T) {
+	t.Parallel()
+	f := newField(t)
+	f.copies = 2
+	garden(t, f.data, 31)
+	stopped := filepath.Join(f.dir, "stopped")
+	m := f.slowly(stopped)
+	mark := m.Add(slowfs.Rule{Op: slowfs.Write, Name: "*_0004.*", Delay: 500 * time.Millisecond})
+	backup := []string{
+		"backup", f.data, "--to", f.vol, "--to", stopped, "--archive-size", "1MiB", "--stall-warn", "1s", "--stall-fail", "3s",
+	}
+	p := f.start(backup...)
+	if _, ok := p.hits(mark); !ok {
+		t.Fatal(p.end().err)
+	}
+	m.Stop()
+	until(t, "the other volume to have the set, and the stacks to be kept", func() bool {
+		return exists(filepath.Join(f.vol, "2*", "SHA256SUMS.sig")) && exists(filepath.Join(f.dir, "home", "log", "stall-*.txt"))
+	})
+	// Who does not need the volume is not held up by it.
+	until(t, "the volume to be given up", func() bool { return f.onlySet().Status == "partial" })
+	m.Continue()
+	f.check(p.end(), 3, backup,
+		"stalled: stage copy to "+stopped+" has been waiting for volume ("+stopped+")",
+		"cut off: stage copy to "+stopped, "at backup_2",
+		"volume "+stopped+" is given up for this run",
+		"when the volume is well again: capstan retry 1",
+	)
+	f.run("retry", "1")
+	set := f.onlySet()
+	f.whole(set.Set)
+	f.vol = stopped
 	f.whole(set.Set)
 }
 
