@@ -144,6 +144,9 @@ func (r *backupRun) drain(ctx context.Context) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
+	if r.Stage == nil { // of a retry: all archives were on other volumes
+		return nil
+	}
 	return r.Stage.LeaveSet(ctx, r.set.ID)
 }
 
