@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"capstan"
-	"capstan/internal/catalog"
 	"capstan/internal/progress"
 )
 
@@ -152,12 +151,12 @@ func (v *verifyRun) waiting(ctx context.Context, set capstan.SetID, volume capst
 	if err != nil {
 		return err
 	}
-	runs, err := v.Catalog.Runs(ctx, catalog.RunFilter{Set: set, Limit: 1})
+	next, err := v.retryOf(ctx, set)
 	if err != nil {
 		return err
 	}
-	for _, run := range runs {
-		what += fmt.Sprintf("; next: capstan retry %d", run.ID)
+	if next != "" {
+		what += "; next: " + next
 	}
 	v.problem(fmt.Sprintf("set %s on %s", set, info.Location), what)
 	return nil
