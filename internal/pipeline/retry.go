@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"capstan"
 	"capstan/internal/catalog"
@@ -83,14 +84,29 @@ func (e *Engine) lockSet(ctx context.Context, id capstan.RunID) (set capstan.Set
 	return set, lacking, lock, nil
 }
 
-// lacking gives the volumes that do not have all of a set and shall.
+// lacking gives the volumes that do not have all of a set and shall: also those
+// on which a verification found copies damaged or missing, if all of them are
+// whole on another volume. What is whole nowhere is left as it is, so that a
+// restore finds what is left in it.
 func (e *Engine) lacking(ctx context.Context, set capstan.SetID) (volumes []capstan.VolumeInfo, err error) {
 	demands, err := e.Catalog.Demands(ctx, set)
 	if err != nil {
 		return nil, err
 	}
+	copies, err := e.Catalog.Copies(ctx, set)
+	if err != nil {
+		return nil, err
+	}
+	bad, hopeless := map[capstan.VolumeID]bool{}, map[capstan.VolumeID]bool{}
+	for _, c := range copies {
+		if c.State == capstan.CopyDamaged || c.State == capstan.CopyMissing {
+			bad[c.Volume] = true
+			hopeless[c.Volume] = hopeless[c.Volume] || !wholeSomewhere(copies, c.Number)
+		}
+	}
 	for _, d := range demands {
-		if d.State == capstan.CopyWritten || d.State == capstan.CopyForgotten {
+		mend := bad[d.Volume] && !hopeless[d.Volume]
+		if d.State == capstan.CopyWritten && !mend || d.State == capstan.CopyForgotten {
 			continue
 		}
 		info, err := e.Catalog.Volume(ctx, d.Volume)
@@ -100,6 +116,31 @@ func (e *Engine) lacking(ctx context.Context, set capstan.SetID) (volumes []caps
 		volumes = append(volumes, info)
 	}
 	return volumes, nil
+}
+
+// wholeSomewhere reports whether a volume has an archive as it was written.
+func wholeSomewhere(copies []capstan.Copy, number capstan.ArchiveNumber) bool {
+	return slices.ContainsFunc(copies, func(c capstan.Copy) bool {
+		return c.Number == number && (c.State == capstan.CopyWritten || c.State == capstan.CopyVerified)
+	})
+}
+
+// lost is the error of a set of which an archive is whole nowhere; nil if none is.
+func (e *Engine) lost(ctx context.Context, set capstan.SetID) error {
+	copies, err := e.Catalog.Copies(ctx, set)
+	if err != nil {
+		return err
+	}
+	for _, c := range copies {
+		if (c.State == capstan.CopyDamaged || c.State == capstan.CopyMissing) && !wholeSomewhere(copies, c.Number) {
+			return &capstan.Error{
+				Class: capstan.ErrIncomplete, Op: "retry set", Object: string(set),
+				Err:  fmt.Errorf("archive %d is damaged or missing on every volume that had it", c.Number),
+				Safe: "nothing was changed; all else, and what is left in it, can be restored", Next: "make a new full backup",
+			}
+		}
+	}
+	return nil
 }
 
 // retry is the work of Retry.
@@ -113,6 +154,9 @@ func (r *backupRun) retry(ctx context.Context, job Retry) (err error) {
 			Safe: "nothing was changed", Next: "run its job again: it resumes",
 		}
 	case len(r.Volumes) == 0:
+		if err := r.lost(ctx, r.set.ID); err != nil {
+			return err
+		}
 		r.Say("set %s lacks nothing: every volume that shall hold it has it", r.set.ID)
 		return r.rate(ctx) // whoever brought the last of it may have been killed before the verdict
 	}

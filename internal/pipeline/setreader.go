@@ -98,7 +98,7 @@ func (r *setReader) archive(ctx context.Context, number capstan.ArchiveNumber) (
 		if err != nil {
 			return nil, err
 		}
-		failures = append(failures, fmt.Errorf("it waits in the stage for a volume: %s", next))
+		failures = append(failures, fmt.Errorf("a volume has yet to get it: %s", next))
 	}
 	all := failures[0]
 	for _, failure := range failures[1:] {
