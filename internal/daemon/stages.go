@@ -3,7 +3,9 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
+	"slices"
 
 	"capstan"
 	"capstan/internal/stage"
@@ -18,12 +20,26 @@ func (d *Daemon) Stage(ctx context.Context, dir string, size capstan.Bytes) (*st
 	if dir == "" {
 		dir = d.Home.Stage()
 	}
-	s, err := d.Engine.OpenStage(ctx, dir, size)
+	s, err := d.openStage(ctx, dir, size)
 	if err != nil {
 		return nil, err
 	}
 	d.stage = s
 	return s, nil
+}
+
+// openStage opens a stage, and says what was found there once, however often it is
+// opened.
+func (d *Daemon) openStage(ctx context.Context, dir string, size capstan.Bytes) (*stage.Stage, error) {
+	engine := *d.Engine
+	engine.Say = func(format string, args ...any) {
+		line := fmt.Sprintf(format, args...)
+		if !slices.Contains(d.found, line) {
+			d.found = append(d.found, line)
+			d.say("%s", line)
+		}
+	}
+	return engine.OpenStage(ctx, dir, size)
 }
 
 // StageOf finds the known stage that holds archives of a set. One that cannot be
@@ -34,7 +50,7 @@ func (d *Daemon) StageOf(ctx context.Context, set capstan.SetID) (location strin
 		return "", false, err
 	}
 	for _, location := range locations {
-		s, err := d.Engine.OpenStage(ctx, location, 0)
+		s, err := d.openStage(ctx, location, 0)
 		if err != nil {
 			d.warn("stage %s is passed over: %v", location, err)
 			continue

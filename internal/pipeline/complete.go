@@ -11,6 +11,8 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
 
 	"capstan"
 	"capstan/internal/copier"
@@ -231,9 +233,34 @@ func (f *finisher) writeDeleted(ctx context.Context, w io.Writer) error {
 	return deleted.Close()
 }
 
+// copyPrefix begins the names of the directories in which copies of the catalog are
+// made. Nobody else's begin so: what lies beside a catalog may be anybody's.
+const copyPrefix = ".capstan-copy-"
+
+// maxCopyAge is how old a copy of the catalog in the home is when its run must
+// have been killed: making one takes seconds to minutes.
+const maxCopyAge = 24 * time.Hour
+
+// sweepCopies removes copies of the catalog that killed runs left in the home. It
+// is no part of the backup: what cannot be removed is said.
+func (f *finisher) sweepCopies(home string) {
+	found, err := os.ReadDir(home)
+	for _, entry := range found {
+		info, statErr := entry.Info()
+		if statErr == nil && info.IsDir() && strings.HasPrefix(entry.Name(), copyPrefix) && f.Now().Sub(info.ModTime()) > maxCopyAge {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(home, entry.Name())))
+		}
+	}
+	if err != nil {
+		f.Say("copies of the catalog that killed runs left in %s could not be removed: %v", home, err)
+	}
+}
+
 // writeCatalog puts a copy of the catalog, without entries, beside the archives.
 func (f *finisher) writeCatalog(ctx context.Context, w io.Writer) (err error) {
-	dir, err := os.MkdirTemp(filepath.Dir(f.Catalog.Path()), "copy-")
+	home := filepath.Dir(f.Catalog.Path())
+	f.sweepCopies(home)
+	dir, err := os.MkdirTemp(home, copyPrefix)
 	if err != nil {
 		return fmt.Errorf("copy of the catalog: %w", err)
 	}
