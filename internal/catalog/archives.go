@@ -95,7 +95,13 @@ func (c *Catalog) CommitArchive(ctx context.Context, archive capstan.Archive, st
 	w := c.writers[archive.Set]
 	c.mu.Unlock()
 	if w != nil {
-		return w.finish(ctx, commit)
+		err := w.finish(ctx, commit)
+		if !errors.Is(err, errWriterClosed) {
+			return err
+		}
+		if err := w.ended(ctx); err != nil {
+			return err
+		}
 	}
 	return c.write(ctx, "commit archive "+archive.Name, commit)
 }

@@ -159,6 +159,22 @@ func (w *EntryWriter) Close() error {
 	return w.closeIt
 }
 
+// ended waits until a writer that is being closed has written what it had, and
+// gives its failure.
+func (w *EntryWriter) ended(ctx context.Context) error {
+	select {
+	case <-w.done:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	select {
+	case <-w.failed:
+		return w.err
+	default:
+		return nil
+	}
+}
+
 // fail notes the first failure and gives it.
 func (w *EntryWriter) fail(err error) error {
 	w.failing.Do(func() {

@@ -16,6 +16,7 @@ import (
 	"capstan"
 	"capstan/internal/codec"
 	"capstan/internal/config"
+	"capstan/internal/copier"
 	"capstan/internal/daemon"
 	"capstan/internal/job"
 	"capstan/internal/pipeline"
@@ -149,7 +150,7 @@ func (a *app) backup(ctx context.Context, args []string, flags backupFlags) erro
 				Recipients: recipients,
 			},
 			Open: func(ctx context.Context) (job.Opened, error) {
-				return openPlan(ctx, d, args, flags.to, plan, daemon.SourceOptions{
+				return openPlan(ctx, d, flags.job, args, flags.to, plan, daemon.SourceOptions{
 					Excludes: excludes, OneFileSystem: flags.oneFileSystem, IgnoreCacheDirs: flags.cacheDirs,
 				})
 			},
@@ -159,7 +160,7 @@ func (a *app) backup(ctx context.Context, args []string, flags backupFlags) erro
 
 // openPlan opens what a backup works on. The sources come first: a wrong one must
 // not leave a new volume behind.
-func openPlan(ctx context.Context, d *daemon.Daemon, sources, to []string, plan delivery, options daemon.SourceOptions) (opened job.Opened, err error) {
+func openPlan(ctx context.Context, d *daemon.Daemon, name string, sources, to []string, plan delivery, options daemon.SourceOptions) (opened job.Opened, err error) {
 	var written []string
 	for _, spec := range to {
 		location, err := daemon.VolumePath(spec)
@@ -178,6 +179,13 @@ func openPlan(ctx context.Context, d *daemon.Daemon, sources, to []string, plan 
 	if opened.Sources, err = d.Sources(sources, written, options); err != nil {
 		return opened, err
 	}
+	key := capstan.JobKey(name)
+	if name == "" {
+		key = daemon.AdHocJob(opened.Sources, volumesAt(written[:len(to)]))
+	}
+	if plan.stage, err = d.ResumeStage(ctx, key, plan.staged, plan.stage); err != nil {
+		return opened, err
+	}
 	if plan.staged { // before the volumes: a full or foreign stage leaves none behind
 		if opened.Stage, err = d.Stage(ctx, plan.stage, plan.size); err != nil {
 			return opened, err
@@ -185,6 +193,15 @@ func openPlan(ctx context.Context, d *daemon.Daemon, sources, to []string, plan 
 	}
 	opened.Volumes, err = d.Volumes(ctx, to)
 	return opened, err
+}
+
+// volumesAt are volumes of which no more is known than where they are.
+func volumesAt(locations []string) []copier.Volume {
+	volumes := make([]copier.Volume, len(locations))
+	for i, location := range locations {
+		volumes[i].Info.Location = location
+	}
+	return volumes
 }
 
 func (f *backupFlags) mode() (pipeline.Mode, error) {

@@ -20,7 +20,8 @@ func (a *app) retryCommand() *cobra.Command {
 		Use: "retry RUN", Short: "Bring the set of a run to the volumes that lack it",
 		Long: `Try the copies again that a run gave up: from the stage, or from a volume that has
 them. When a volume has all archives, the set's own files are written there, and
-the set is complete when every volume has it. The source is not read.
+the set is complete when every volume has it. What verify found damaged or missing
+on one volume is brought there from another. The source is not read.
 
 A run that was interrupted is not retried: run its job again, and it resumes.`,
 		Example: "  capstan runs\n  capstan retry 12\n  capstan retry 12 --limit-rate 20MiB --json",

@@ -43,6 +43,7 @@ type Daemon struct {
 	Engine  *pipeline.Engine
 	Tracker *progress.Tracker
 	stage   *stage.Stage // nil until it was asked for
+	found   []string     // lines that were said of stages
 	say     func(format string, args ...any)
 	warn    func(format string, args ...any)
 }

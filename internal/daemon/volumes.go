@@ -11,7 +11,6 @@ import (
 
 	"capstan"
 	"capstan/internal/copier"
-	"capstan/internal/stage"
 )
 
 // openTime bounds how long one volume of several may take to be opened.
@@ -102,47 +101,6 @@ func (d *Daemon) volume(ctx context.Context, spec string, several bool) (maybe, 
 	}
 	d.warn("volume %s cannot be opened now and is tried again later: %v", spec, r.err)
 	return maybe{Volume: copier.Volume{Info: known}, problem: r.err}, nil
-}
-
-// Stage opens the stage of this process: in the given directory, or in the home.
-// The first call decides; Close closes it.
-func (d *Daemon) Stage(ctx context.Context, dir string, size capstan.Bytes) (*stage.Stage, error) {
-	if d.stage != nil {
-		return d.stage, nil
-	}
-	if dir == "" {
-		dir = d.Home.Stage()
-	}
-	s, err := d.Engine.OpenStage(ctx, dir, size)
-	if err != nil {
-		return nil, err
-	}
-	d.stage = s
-	return s, nil
-}
-
-// StageOf finds the known stage that holds archives of a set. One that cannot be
-// opened is passed over with a word.
-func (d *Daemon) StageOf(ctx context.Context, set capstan.SetID) (location string, found bool, err error) {
-	locations, err := d.Catalog.Stages(ctx)
-	if err != nil {
-		return "", false, err
-	}
-	for _, location := range locations {
-		s, err := d.Engine.OpenStage(ctx, location, 0)
-		if err != nil {
-			d.warn("stage %s is passed over: %v", location, err)
-			continue
-		}
-		files, err := s.List(ctx, set)
-		if err := errors.Join(err, s.Close()); err != nil {
-			return "", false, err
-		}
-		if len(files) > 0 {
-			return location, true, nil
-		}
-	}
-	return "", false, nil
 }
 
 // dump keeps goroutine stacks in the home, and says where.

@@ -136,7 +136,7 @@ func (r *backupRun) adoptArchives(ctx context.Context, set capstan.SetID) (int, 
 	if err != nil {
 		return 0, err
 	}
-	kept := 0
+	kept, unstaged := 0, 0
 	r.adopted = map[capstan.ArchiveNumber]bool{}
 	var lost []capstan.ArchiveNumber
 	known := make(map[string]bool, len(archives))
@@ -152,8 +152,15 @@ func (r *backupRun) adoptArchives(ctx context.Context, set capstan.SetID) (int, 
 			r.adopted[archive.Number] = true
 			continue
 		}
-		r.Say("archive %s is not on the volume as it was written: packing its entries again", archive.Name)
+		if anywhere(archive.Number, copies) {
+			r.Say("archive %s is not on the volume as it was written: packing its entries again", archive.Name)
+		} else {
+			unstaged++
+		}
 		lost = append(lost, archive.Number)
+	}
+	if unstaged > 0 {
+		r.Say("%d sealed archives were on no volume yet, and are not in this run's stage: packing their entries again", unstaged)
 	}
 	if len(lost) > 0 {
 		if err := r.Catalog.DropArchive(ctx, set, lost...); err != nil {
@@ -161,6 +168,11 @@ func (r *backupRun) adoptArchives(ctx context.Context, set capstan.SetID) (int, 
 		}
 	}
 	return kept, r.removeOrphans(ctx, set, known)
+}
+
+// anywhere reports whether an archive was said to be on a volume.
+func anywhere(number capstan.ArchiveNumber, copies []capstan.Copy) bool {
+	return slices.ContainsFunc(copies, func(c capstan.Copy) bool { return c.Number == number && said(c.State) })
 }
 
 // survey lists what the stage and every volume that answers hold of the set.

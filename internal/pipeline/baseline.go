@@ -36,10 +36,11 @@ func (r *backupRun) base(ctx context.Context) (capstan.SetID, error) {
 		if r.Mode == Differential && set.Base != "" {
 			continue
 		}
-		if _, err := r.View(ctx, set.ID); err != nil {
+		view, err := r.View(ctx, set.ID)
+		if err != nil {
 			return "", fmt.Errorf("a set cannot build on %s: %w", set.ID, err)
 		}
-		return set.ID, nil
+		return set.ID, r.gaps(ctx, view)
 	}
 	r.Say("there is no earlier set of this job to build on: this one is full")
 	return "", nil

@@ -23,7 +23,7 @@ const maxTakenNames = 10000
 // the volume and the run stands in the catalog.
 func (r *backupRun) claim(ctx context.Context) error {
 	// Under the job's lock, a run that still says it runs has lost its process.
-	if _, err := r.Catalog.InterruptRuns(ctx, r.Job, kindBackup, kindResume); err != nil {
+	if _, err := r.Catalog.InterruptRuns(ctx, r.Job, kindBackup, kindResume, kindRetry); err != nil {
 		return err
 	}
 	r.expect(ctx)

@@ -154,7 +154,11 @@ func (e *Engine) restorable(ctx context.Context, id capstan.SetID) (*View, error
 	switch set := view.Set(); set.Status {
 	case capstan.RunComplete:
 	case capstan.RunPartial:
-		e.Say("set %s is partial: %d entries could not be read when it was made", set.ID, set.Counts.Failed)
+		if set.Counts.Failed > 0 {
+			e.Say("set %s is partial: %d entries could not be read when it was made", set.ID, set.Counts.Failed)
+		} else {
+			e.Say("set %s is partial: not every volume that shall hold it has it", set.ID)
+		}
 	case capstan.RunRunning, capstan.RunInterrupted, capstan.RunFailed, capstan.RunCancelled:
 		e.Say("set %s is not complete (%s): only what its sealed archives hold is restored", set.ID, set.Status)
 	}

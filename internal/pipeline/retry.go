@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"capstan"
+	"capstan/internal/catalog"
 	"capstan/internal/copier"
 	"capstan/internal/envelope"
 	"capstan/internal/stage"
@@ -31,17 +33,9 @@ type Retry struct {
 // capstan.ErrRefused for a set that its job resumes, capstan.ErrLocked,
 // capstan.ErrInterrupted and capstan.ErrIncomplete as of Backup.
 func (e *Engine) Retry(ctx context.Context, job Retry) (Summary, error) {
-	failed := Summary{Type: "summary", Status: capstan.RunFailed}
-	set, lacking, err := e.lacking(ctx, job.Run)
+	set, lacking, lock, err := e.lockSet(ctx, job.Run)
 	if err != nil {
-		failed.Error = err.Error()
-		return failed, err
-	}
-	failed.Set = set.ID
-	lock, err := e.Catalog.LockJob(ctx, set.Job)
-	if err != nil {
-		failed.Error = err.Error()
-		return failed, err
+		return Summary{Type: "summary", Set: set.ID, Status: capstan.RunFailed, Error: err.Error()}, err
 	}
 	run := &backupRun{Engine: e, set: set, resumed: true, started: e.Now()}
 	run.Job, run.Limit, run.Patience = set.Job, job.Limit, job.Patience
@@ -62,48 +56,113 @@ func (e *Engine) Retry(ctx context.Context, job Retry) (Summary, error) {
 	return summary, errors.Join(err, lock.Unlock())
 }
 
-// lacking finds the set of a run, and the volumes that do not have all of it.
-func (e *Engine) lacking(ctx context.Context, id capstan.RunID) (set capstan.Set, volumes []capstan.VolumeInfo, err error) {
+// lockSet finds the set of a run, locks its job, and tells which volumes do not
+// have all of the set. Under the lock, retries that still say they run have lost
+// their processes.
+func (e *Engine) lockSet(ctx context.Context, id capstan.RunID) (set capstan.Set, lacking []capstan.VolumeInfo, lock *catalog.Lock, err error) {
 	run, err := e.Catalog.Run(ctx, id)
 	if err != nil {
-		return set, nil, err
+		return set, nil, nil, err
 	}
 	if run.Set == "" {
-		return set, nil, &capstan.Error{
+		return set, nil, nil, &capstan.Error{
 			Class: capstan.ErrRefused, Op: "run", Object: fmt.Sprint(id), Err: errors.New("it made no set"), Safe: "nothing was changed",
 		}
 	}
 	if set, err = e.Catalog.Set(ctx, run.Set); err != nil {
-		return set, nil, err
+		return set, nil, nil, err
 	}
-	demands, err := e.Catalog.Demands(ctx, set.ID)
+	if lock, err = e.Catalog.LockJob(ctx, set.Job); err != nil {
+		return set, nil, nil, err
+	}
+	_, err = e.Catalog.InterruptRuns(ctx, set.Job, kindRetry)
+	if err == nil {
+		set, err = e.Catalog.Set(ctx, set.ID) // as the last holder of the lock left it
+	}
+	if err == nil {
+		lacking, err = e.lacking(ctx, set.ID)
+	}
 	if err != nil {
-		return set, nil, err
+		return set, nil, nil, errors.Join(err, lock.Unlock())
+	}
+	return set, lacking, lock, nil
+}
+
+// lacking gives the volumes that do not have all of a set and shall: also those
+// on which a verification found copies damaged or missing, if all of them are
+// whole on another volume. What is whole nowhere is left as it is, so that a
+// restore finds what is left in it.
+func (e *Engine) lacking(ctx context.Context, set capstan.SetID) (volumes []capstan.VolumeInfo, err error) {
+	demands, err := e.Catalog.Demands(ctx, set)
+	if err != nil {
+		return nil, err
+	}
+	copies, err := e.Catalog.Copies(ctx, set)
+	if err != nil {
+		return nil, err
+	}
+	bad, hopeless := map[capstan.VolumeID]bool{}, map[capstan.VolumeID]bool{}
+	for _, c := range copies {
+		if c.State == capstan.CopyDamaged || c.State == capstan.CopyMissing {
+			bad[c.Volume] = true
+			hopeless[c.Volume] = hopeless[c.Volume] || !wholeSomewhere(copies, c.Number)
+		}
 	}
 	for _, d := range demands {
-		if d.State == capstan.CopyWritten || d.State == capstan.CopyForgotten {
+		mend := bad[d.Volume] && !hopeless[d.Volume]
+		if d.State == capstan.CopyWritten && !mend || d.State == capstan.CopyForgotten {
 			continue
 		}
 		info, err := e.Catalog.Volume(ctx, d.Volume)
 		if err != nil {
-			return set, nil, err
+			return nil, err
 		}
 		volumes = append(volumes, info)
 	}
-	return set, volumes, nil
+	return volumes, nil
+}
+
+// wholeSomewhere reports whether a volume has an archive as it was written.
+func wholeSomewhere(copies []capstan.Copy, number capstan.ArchiveNumber) bool {
+	return slices.ContainsFunc(copies, func(c capstan.Copy) bool {
+		return c.Number == number && (c.State == capstan.CopyWritten || c.State == capstan.CopyVerified)
+	})
+}
+
+// lost is the error of a set of which an archive is whole nowhere; nil if none is.
+func (e *Engine) lost(ctx context.Context, set capstan.SetID) error {
+	copies, err := e.Catalog.Copies(ctx, set)
+	if err != nil {
+		return err
+	}
+	for _, c := range copies {
+		if (c.State == capstan.CopyDamaged || c.State == capstan.CopyMissing) && !wholeSomewhere(copies, c.Number) {
+			return &capstan.Error{
+				Class: capstan.ErrIncomplete, Op: "retry set", Object: string(set),
+				Err:  fmt.Errorf("archive %d is damaged or missing on every volume that had it", c.Number),
+				Safe: "nothing was changed; all else, and what is left in it, can be restored", Next: "make a new full backup",
+			}
+		}
+	}
+	return nil
 }
 
 // retry is the work of Retry.
 func (r *backupRun) retry(ctx context.Context, job Retry) (err error) {
 	switch {
-	case r.set.Status != capstan.RunComplete && r.set.Status != capstan.RunPartial:
+	case r.set.Status == capstan.RunFailed:
+		return givenUp("retry set", r.set.ID)
+	case !finished(r.set):
 		return &capstan.Error{
-			Class: capstan.ErrRefused, Op: "retry set", Object: string(r.set.ID), Err: fmt.Errorf("it is %s", r.set.Status),
+			Class: capstan.ErrRefused, Op: "retry set", Object: string(r.set.ID), Err: errors.New("its run was interrupted"),
 			Safe: "nothing was changed", Next: "run its job again: it resumes",
 		}
 	case len(r.Volumes) == 0:
+		if err := r.lost(ctx, r.set.ID); err != nil {
+			return err
+		}
 		r.Say("set %s lacks nothing: every volume that shall hold it has it", r.set.ID)
-		return nil
+		return r.rate(ctx) // whoever brought the last of it may have been killed before the verdict
 	}
 	if r.set.Base != "" {
 		if r.before, err = r.View(ctx, r.set.Base); err != nil {
@@ -185,96 +244,4 @@ func (r *backupRun) rate(ctx context.Context) error {
 		}
 	}
 	return r.Catalog.SetStatus(ctx, r.set.ID, status, r.set.Counts)
-}
-
-// Abandon gives up what volumes lack of a run's set: nobody wants it there any
-// more. It is refused (capstan.ErrRefused) where the stage holds the only bytes of
-// an archive, unless lose is true. The set of a run that was interrupted is not
-// resumed any more. It gives the number of archives that were removed from the stage.
-func (e *Engine) Abandon(ctx context.Context, id capstan.RunID, lose bool, open func(ctx context.Context, set capstan.SetID) (*stage.Stage, error)) (removed int, err error) {
-	set, volumes, err := e.lacking(ctx, id)
-	if err != nil {
-		return 0, err
-	}
-	lock, err := e.Catalog.LockJob(ctx, set.Job)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, lock.Unlock()) }()
-	finished := set.Status == capstan.RunComplete || set.Status == capstan.RunPartial
-	if finished && len(volumes) == 0 {
-		return 0, &capstan.Error{
-			Class: capstan.ErrRefused, Op: "abandon run", Object: fmt.Sprint(id),
-			Err: fmt.Errorf("set %s lacks nothing", set.ID), Safe: "nothing was changed",
-		}
-	}
-	only, err := e.onlyStaged(ctx, set.ID)
-	if err != nil {
-		return 0, err
-	}
-	if finished && len(only) > 0 && !lose {
-		return 0, &capstan.Error{
-			Class: capstan.ErrRefused, Op: "abandon run", Object: fmt.Sprint(id),
-			Err:  fmt.Errorf("%s of set %s is on no volume: the stage holds the only copy", only[0], set.ID),
-			Safe: "nothing was changed", Next: fmt.Sprintf("capstan retry %d, or, to lose it: capstan abandon %d --lose-data", id, id),
-		}
-	}
-	staged, err := open(ctx, set.ID)
-	if err != nil {
-		return 0, err
-	}
-	for _, volume := range volumes {
-		if err := e.Catalog.AbandonDemand(ctx, set.ID, volume.ID); err != nil {
-			return 0, err
-		}
-	}
-	run := &backupRun{Engine: e, set: set}
-	if finished {
-		err = run.rate(ctx)
-	} else {
-		err = e.Catalog.SetStatus(ctx, set.ID, capstan.RunFailed, set.Counts)
-	}
-	if err == nil {
-		err = e.Catalog.Audit(ctx, "abandon", string(set.ID), fmt.Sprintf("run %d, %d volumes, %d archives lost", id, len(volumes), len(only)))
-	}
-	if err != nil || staged == nil {
-		return 0, err
-	}
-	return e.unstage(ctx, staged, set.ID)
-}
-
-// onlyStaged names the archives of a set that are on no volume.
-func (e *Engine) onlyStaged(ctx context.Context, id capstan.SetID) (names []string, err error) {
-	archives, err := e.Catalog.Archives(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	copies, err := e.Catalog.Copies(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	good := map[capstan.ArchiveNumber]bool{}
-	for _, c := range copies {
-		good[c.Number] = good[c.Number] || c.State == capstan.CopyWritten || c.State == capstan.CopyVerified
-	}
-	for _, a := range archives {
-		if !good[a.Number] {
-			names = append(names, a.Name)
-		}
-	}
-	return names, nil
-}
-
-// unstage removes all of a set from the stage.
-func (e *Engine) unstage(ctx context.Context, s *stage.Stage, id capstan.SetID) (int, error) {
-	files, err := s.List(ctx, id)
-	if err != nil {
-		return 0, err
-	}
-	for i, file := range files {
-		if err := s.Remove(ctx, id, file.Name); err != nil {
-			return i, err
-		}
-	}
-	return len(files), nil
 }

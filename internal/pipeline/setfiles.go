@@ -70,9 +70,6 @@ func readSmall(ctx context.Context, volume capstan.Volume, set capstan.SetID, na
 // and the catalog agree about every archive, and the bytes of the small files. It
 // names what is wrong and returns only the cause of ctx or a catalog's error.
 func (v *verifyRun) setFiles(ctx context.Context, volume capstan.Volume, set capstan.Set, checks []*copyCheck) error {
-	if set.Status != capstan.RunComplete && set.Status != capstan.RunPartial {
-		return nil // its run has not written them yet
-	}
 	at := fmt.Sprintf("set %s on %s", set.ID, volume.Info().Location)
 	own, doubts, err := v.provenance(ctx, volume, &set)
 	if err != nil {

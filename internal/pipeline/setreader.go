@@ -97,7 +97,20 @@ func (r *setReader) archive(ctx context.Context, number capstan.ArchiveNumber) (
 	if len(failures) == 0 {
 		failures = append(failures, nowhere(copies, number))
 	}
-	return nil, fmt.Errorf("archive %s: %w", info.Name, errors.Join(failures...))
+	if waits := slices.ContainsFunc(copies, func(c capstan.Copy) bool {
+		return c.Number == number && !said(c.State) && c.State != capstan.CopyForgotten
+	}); waits && r.only == "" {
+		next, err := r.engine.retryOf(ctx, r.set)
+		if err != nil {
+			return nil, err
+		}
+		failures = append(failures, fmt.Errorf("a volume has yet to get it: %s", next))
+	}
+	all := failures[0]
+	for _, failure := range failures[1:] {
+		all = fmt.Errorf("%w; %w", all, failure)
+	}
+	return nil, fmt.Errorf("archive %s: %w", info.Name, all)
 }
 
 // nowhere says why no volume holds an archive.

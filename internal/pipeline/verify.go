@@ -44,7 +44,8 @@ type verifyRun struct {
 	job     Verify
 	summary VerifySummary
 	tally   tally
-	wrong   error // why the last of the locked sets did not open, if keys were given
+	wrong   error                                // why the last of the locked sets did not open, if keys were given
+	here    map[capstan.ArchiveNumber]*copyCheck // on the volume that is looked at
 }
 
 // Verify checks copies against the catalog and each set's own sums and
@@ -124,6 +125,10 @@ func (v *verifyRun) set(ctx context.Context, id capstan.SetID) error {
 	if err != nil {
 		return err
 	}
+	demanded, err := v.demanded(ctx, set, archives, copies)
+	if err != nil {
+		return err
+	}
 	byNumber := make(map[capstan.ArchiveNumber]capstan.Archive, len(archives))
 	for _, a := range archives {
 		byNumber[a.Number] = a
@@ -131,22 +136,74 @@ func (v *verifyRun) set(ctx context.Context, id capstan.SetID) error {
 	byVolume := map[capstan.VolumeID][]*copyCheck{}
 	for _, c := range copies {
 		archive, sealed := byNumber[c.Number] // the others of an unfinished set were never there
-		if sealed && c.State != capstan.CopyForgotten {
+		if sealed && said(c.State) {
 			check := &copyCheck{Copy: c, archive: archive}
 			check.next, _ = rotation.Find(c.Volume, archive.Name)
 			byVolume[c.Volume] = append(byVolume[c.Volume], check)
 		}
 	}
 	for volume, checks := range byVolume {
-		if err := v.volume(ctx, set, volume, checks); err != nil {
+		state, known := demanded[volume]
+		whole := finished(set) && (!known || state == capstan.CopyWritten) // else its own files are not there, or are old
+		if err := v.volume(ctx, set, volume, checks, whole); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// volume checks one set's copies on one volume.
-func (v *verifyRun) volume(ctx context.Context, set capstan.Set, id capstan.VolumeID, checks []*copyCheck) (err error) {
+// said reports whether a copy is, or once was, said to be on its volume. All
+// others are the queue's: whoever writes them says what becomes of them.
+func said(state capstan.CopyState) bool {
+	return slices.Contains([]capstan.CopyState{capstan.CopyWritten, capstan.CopyVerified, capstan.CopyDamaged, capstan.CopyMissing}, state)
+}
+
+// demanded gives what the volumes that shall hold a set have of it, and names
+// those that a finished set waits for.
+func (v *verifyRun) demanded(ctx context.Context, set capstan.Set, archives []capstan.Archive, copies []capstan.Copy) (map[capstan.VolumeID]capstan.CopyState, error) {
+	demands, err := v.Catalog.Demands(ctx, set.ID)
+	if err != nil {
+		return nil, err
+	}
+	states := make(map[capstan.VolumeID]capstan.CopyState, len(demands))
+	for _, d := range demands {
+		states[d.Volume] = d.State
+		if !finished(set) || d.State == capstan.CopyWritten || d.State == capstan.CopyForgotten {
+			continue
+		}
+		there := 0
+		for _, c := range copies {
+			if c.Volume == d.Volume && said(c.State) {
+				there++
+			}
+		}
+		if err := v.waiting(ctx, set.ID, d.Volume, fmt.Sprintf("%d of %d archives are there, and not the set's own files", there, len(archives))); err != nil {
+			return nil, err
+		}
+	}
+	return states, nil
+}
+
+// waiting names a volume that has not all of a set yet, and how it gets it.
+func (v *verifyRun) waiting(ctx context.Context, set capstan.SetID, volume capstan.VolumeID, what string) error {
+	info, err := v.Catalog.Volume(ctx, volume)
+	if err != nil {
+		return err
+	}
+	next, err := v.retryOf(ctx, set)
+	if err != nil {
+		return err
+	}
+	if next != "" {
+		what += "; next: " + next
+	}
+	v.problem(fmt.Sprintf("set %s on %s", set, info.Location), what)
+	return nil
+}
+
+// volume checks one set's copies on one volume, and the set's own files where the
+// whole set is there.
+func (v *verifyRun) volume(ctx context.Context, set capstan.Set, id capstan.VolumeID, checks []*copyCheck, whole bool) (err error) {
 	reader := v.newSetReader(set.ID)
 	reader.only = id
 	defer func() { err = errors.Join(err, reader.close()) }()
@@ -155,8 +212,10 @@ func (v *verifyRun) volume(ctx context.Context, set capstan.Set, id capstan.Volu
 		v.problem(fmt.Sprintf("volume %s of set %s", id, set.ID), err.Error())
 		return context.Cause(ctx)
 	}
-	if err := v.setFiles(ctx, volume, set, checks); err != nil {
-		return err
+	if whole {
+		if err := v.setFiles(ctx, volume, set, checks); err != nil {
+			return err
+		}
 	}
 	for _, check := range checks {
 		if err := v.file(ctx, volume, check); err != nil {

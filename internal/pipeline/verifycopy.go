@@ -140,7 +140,9 @@ func (v *verifyRun) sum(ctx context.Context, file capstan.VolumeReader, c *copyC
 // ones too, so that it can name what is lost.
 func (v *verifyRun) entries(ctx context.Context, reader *setReader, checks []*copyCheck) error {
 	chosen := make(map[capstan.ArchiveNumber]*copyCheck, len(checks))
+	v.here = make(map[capstan.ArchiveNumber]*copyCheck, len(checks))
 	for _, check := range checks {
+		v.here[check.Number] = check
 		if check.read {
 			chosen[check.Number] = check
 		}
@@ -213,16 +215,38 @@ func (v *verifyRun) batch(ctx context.Context, reader *setReader, batch []capsta
 		}
 	}
 	for i := range split {
-		if chosen[split[i].Archive] == nil {
+		if chosen[split[i].Archive] == nil || !v.joins(&split[i]) {
 			continue
 		}
 		content := reader.content(ctx, &split[i])
 		_, err := io.Copy(io.Discard, content)
-		if err := v.entry(ctx, &split[i], errors.Join(err, content.Close()), chosen[split[i].Archive]); err != nil {
+		if err := v.entry(ctx, &split[i], errors.Join(err, content.Close()), v.guilty(&split[i], chosen)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// joins reports whether all parts of a split entry are said to be on the volume:
+// what was never brought there is not read, and not damage.
+func (v *verifyRun) joins(e *capstan.Entry) bool {
+	for _, part := range e.Parts {
+		if v.here[part.Archive] == nil {
+			return false
+		}
+	}
+	return true
+}
+
+// guilty is the copy that a split entry's damage counts for: one of its parts that
+// is known to be bad, else the copy that the entry belongs to.
+func (v *verifyRun) guilty(e *capstan.Entry, chosen map[capstan.ArchiveNumber]*copyCheck) *copyCheck {
+	for _, part := range e.Parts {
+		if check := v.here[part.Archive]; check.state != "" {
+			return check
+		}
+	}
+	return chosen[e.Archive]
 }
 
 // entry names an entry whose content is not what was stored.
