@@ -20,8 +20,10 @@ type VolumeInfo struct {
 type Volume interface {
 	Info() VolumeInfo
 	// ClaimSet reserves the name of a set on the volume for this catalog. It is
-	// repeatable for a set that the same owner claimed before, and fails with
-	// ErrSetExists when the name belongs to anyone else; nothing is then touched.
+	// repeatable for a set that the same owner claimed before, and then makes the names
+	// of its finished files durable, which a process that was killed may have left
+	// undurable. It fails with ErrSetExists when the name belongs to anyone else;
+	// nothing is then touched.
 	ClaimSet(ctx context.Context, set SetID, owner string) error
 	// Create starts a file of the set, replacing an unfinished one of that name
 	// but never a finished one (fs.ErrExist).

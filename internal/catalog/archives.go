@@ -246,14 +246,28 @@ func (c *Catalog) Copies(ctx context.Context, id capstan.SetID) ([]capstan.Copy,
 	if err != nil {
 		return nil, c.failed(ctx, "copies", err)
 	}
-	var copies []capstan.Copy
-	err = each(ctx, c.reads, sqlCopies, with(row.no), func(rows *sql.Rows) error {
+	copies, err := c.copies(ctx, id, sqlCopies, row.no)
+	return copies, c.failed(ctx, "copies of set "+string(id), err)
+}
+
+// CopiesOf lists the copies of one archive by volume, in whatever state.
+func (c *Catalog) CopiesOf(ctx context.Context, id capstan.SetID, number capstan.ArchiveNumber) ([]capstan.Copy, error) {
+	row, err := c.findSet(ctx, id)
+	if err != nil {
+		return nil, c.failed(ctx, "copies", err)
+	}
+	copies, err := c.copies(ctx, id, sqlCopiesOf, row.no, int64(number))
+	return copies, c.failed(ctx, fmt.Sprintf("copies of archive %d of set %s", number, id), err)
+}
+
+func (c *Catalog) copies(ctx context.Context, id capstan.SetID, query string, args ...any) (copies []capstan.Copy, err error) {
+	err = each(ctx, c.reads, query, args, func(rows *sql.Rows) error {
 		copied, err := scanCopy(rows)
 		copied.Set = id
 		copies = append(copies, copied)
 		return err
 	})
-	return copies, c.failed(ctx, "copies of set "+string(id), err)
+	return copies, err
 }
 
 func scanCopy(rows *sql.Rows) (c capstan.Copy, err error) {

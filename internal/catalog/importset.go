@@ -128,7 +128,8 @@ func (c *Catalog) endImport(t *tx, id capstan.SetID, archives []capstan.Archive,
 	return err
 }
 
-// addCopies records the copies on one more volume.
+// addCopies records the copies on one more volume. Where the catalog knows better of
+// one (it failed, was found damaged, was forgotten), that stays, and the demand with it.
 func (c *Catalog) addCopies(ctx context.Context, id capstan.SetID, archives []capstan.Archive, volume capstan.VolumeID) error {
 	return c.transact(ctx, func(t *tx) error {
 		no, err := t.setNo(id)
@@ -154,6 +155,10 @@ func (c *Catalog) addCopies(ctx context.Context, id capstan.SetID, archives []ca
 			if err := t.setCopy(no, a.Number, volume, capstan.CopyWritten, "", c.now()); err != nil {
 				return err
 			}
+		}
+		lacks, err := t.one(sqlUnwritten, with(no, string(volume)), new(int64), new(string))
+		if err != nil || lacks {
+			return err
 		}
 		return t.setDemand(no, volume, capstan.CopyWritten)
 	})

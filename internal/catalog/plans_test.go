@@ -22,6 +22,10 @@ func TestPlans(t *testing.T) {
 		"dirs unsealed": sqlDirsUnsealed, "empty dir": sqlDropEmptyDir, "drop notable": sqlDropNotable, "delete range": sqlDeleteRange,
 		"dir": sqlDir, "last dir": sqlLastDir, "next set": sqlNextEntrySet, "lost dirs": sqlCountLostDirs, "orphans": sqlCountOrphans,
 		"has entries": sqlHasEntries, "uncommitted": sqlUncommitted, "copies": sqlCopies, "runs of set": sqlRunsOfSet, "runs of job": sqlRunsOfJob,
+		"next in state": sqlNextInState, "next due": sqlNextDue, "next retry": sqlNextRetry, "queued": sqlQueued, "copies of": sqlCopiesOf,
+		"fail copy": sqlFailCopy, "fail waiting": sqlFailWaiting, "requeue": sqlRequeueCopies, "abandon": sqlAbandonCopies,
+		"missing": sqlMissingCopies, "unwritten": sqlUnwritten, "awaited": sqlAwaited, "good": sqlGood, "unmet": sqlUnmet, "demands": sqlDemands,
+		"stage at": sqlStageAt,
 	} {
 		args := make([]any, strings.Count(query, "?"))
 		for i := range args {

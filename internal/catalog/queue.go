@@ -26,20 +26,36 @@ func (c *Catalog) NextCopy(ctx context.Context, id capstan.SetID, volume capstan
 	if err != nil {
 		return next, false, due, c.failed(ctx, "queue", err)
 	}
-	next.Archive.Set = id
-	a := &next.Archive
-	var hash []byte
-	found, err = one(ctx, c.reads, sqlNextCopy, with(row.no, string(volume), unix(now)),
-		&a.Number, &a.Name, &a.Codec, &a.Entries, &a.TarSize, &a.Size, &hash, &next.Attempts)
-	if err == nil && found {
-		a.Hash, err = toHash(hash)
+	for _, state := range [...]capstan.CopyState{capstan.CopySealed, capstan.CopyQueued, capstan.CopyWriting} {
+		if err == nil {
+			err = c.earlier(ctx, &next, &found, sqlNextInState, string(volume), string(state), row.no)
+		}
 	}
+	if err == nil {
+		err = c.earlier(ctx, &next, &found, sqlNextDue, string(volume), row.no, unix(now))
+	}
+	next.Archive.Set = id
 	if err == nil && !found {
 		var retry int64
 		_, err = one(ctx, c.reads, sqlNextRetry, with(row.no, string(volume)), &retry)
 		due = fromUnix(retry)
 	}
 	return next, found, due, c.failed(ctx, "queue of volume "+string(volume), err)
+}
+
+// earlier looks for a copy, and takes it if its archive comes before the one that
+// was found so far.
+func (c *Catalog) earlier(ctx context.Context, next *QueuedCopy, found *bool, query string, args ...any) error {
+	var q QueuedCopy
+	var hash []byte
+	a := &q.Archive
+	there, err := one(ctx, c.reads, query, args, &a.Number, &a.Name, &a.Codec, &a.Entries, &a.TarSize, &a.Size, &hash, &q.Attempts)
+	if err != nil || !there || *found && next.Archive.Number < a.Number {
+		return err
+	}
+	a.Hash, err = toHash(hash)
+	*next, *found = q, true
+	return err
 }
 
 // QueueLength is how many archives of a set wait for a volume, retries left out.
@@ -60,8 +76,12 @@ func (c *Catalog) FailCopy(ctx context.Context, id capstan.SetID, number capstan
 			return err
 		}
 		no, err := t.setNo(id)
-		if err == nil {
-			_, err = t.exec(sqlFailCopy, unix(c.now()), problem, unix(retry), no, int64(number), string(volume))
+		if err != nil {
+			return err
+		}
+		touched, err := t.exec(sqlFailCopy, unix(c.now()), problem, unix(retry), no, int64(number), string(volume))
+		if err == nil && touched == 0 {
+			err = fmt.Errorf("archive %d of set %s has no copy on volume %s that could fail", number, id, volume)
 		}
 		return err
 	})
@@ -156,38 +176,32 @@ func (t *tx) setDemand(no int64, volume capstan.VolumeID, state capstan.CopyStat
 }
 
 // MeetDemand records that a volume holds all of a set, and the SHA-256 of the
-// set's SHA256SUMS there, after they are durable. It is refused while an archive
-// of the set is not on the volume.
+// set's SHA256SUMS there, after they are durable. It is refused, and nothing
+// changes, while an archive of the set is not on the volume.
 func (c *Catalog) MeetDemand(ctx context.Context, id capstan.SetID, volume capstan.VolumeID, sum capstan.Hash) error {
-	if err := c.SetSums(ctx, id, volume, sum); err != nil {
-		return err
-	}
 	return c.write(ctx, "record set "+string(id)+" on a volume", func(t *tx) error {
 		no, err := t.setNo(id)
 		if err != nil {
 			return err
 		}
-		var copies []capstan.Copy
-		if copies, err = t.unwritten(no, volume); err != nil {
-			return err
+		var number capstan.ArchiveNumber
+		var state capstan.CopyState
+		lacks, err := t.one(sqlUnwritten, with(no, string(volume)), &number, &state)
+		if err == nil && !lacks {
+			lacks, err = t.one(sqlMissingCopies, with(no, string(volume)), &number)
+			state = capstan.CopyMissing
 		}
-		if len(copies) > 0 {
-			return fmt.Errorf("volume %s cannot hold all of set %s: archive %d is %s there", volume, id, copies[0].Number, copies[0].State)
+		switch {
+		case err != nil:
+			return err
+		case lacks:
+			return fmt.Errorf("volume %s cannot hold all of set %s: archive %d is %s there", volume, id, number, state)
+		}
+		if err := t.setSums(id, volume, sum, c.now()); err != nil {
+			return err
 		}
 		return t.setDemand(no, volume, capstan.CopyWritten)
 	})
-}
-
-// unwritten lists the copies of a volume that are not there.
-func (t *tx) unwritten(no int64, volume capstan.VolumeID) (copies []capstan.Copy, err error) {
-	err = each(t.ctx, t, sqlCopies, with(no), func(rows *sql.Rows) error {
-		c, err := scanCopy(rows)
-		if c.Volume == volume && c.State != capstan.CopyWritten && c.State != capstan.CopyVerified {
-			copies = append(copies, c)
-		}
-		return err
-	})
-	return copies, err
 }
 
 // AbandonDemand gives up what a volume has yet to get of a set: nobody wants it
@@ -222,9 +236,12 @@ func (c *Catalog) Demands(ctx context.Context, id capstan.SetID) ([]capstan.Dema
 }
 
 // Awaited reports whether a volume has yet to get an archive, or no volume has
-// it: its staged file must stay.
+// it: its staged file must stay. Nothing of a set that was forgotten is awaited.
 func (c *Catalog) Awaited(ctx context.Context, id capstan.SetID, number capstan.ArchiveNumber) (bool, error) {
 	row, err := c.findSet(ctx, id)
+	if err == nil && !row.forgotten.IsZero() {
+		return false, nil
+	}
 	var awaited, good bool
 	if err == nil {
 		awaited, err = one(ctx, c.reads, sqlAwaited, with(row.no, int64(number)), new(int64))
@@ -236,8 +253,8 @@ func (c *Catalog) Awaited(ctx context.Context, id capstan.SetID, number capstan.
 }
 
 // StageAt gives the id of the stage that was last opened at a location; empty if
-// there was none. wanted tells whether any set still waits for a volume, so that
-// something may lie in it.
+// there was none. wanted tells whether a sealed archive of any set still waits for a
+// volume, so that something may lie in it.
 func (c *Catalog) StageAt(ctx context.Context, location string) (id string, wanted bool, err error) {
 	found, err := one(ctx, c.reads, sqlStageAt, with([]byte(location)), &id)
 	if err == nil && found {

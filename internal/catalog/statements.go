@@ -126,6 +126,7 @@ const (
 	sqlCopyKnown      = `SELECT 1 FROM copies WHERE set_no = ? AND number = ? AND volume = ?`
 	sqlCopies         = `SELECT ` + copyColumns + ` FROM copies WHERE set_no = ? ORDER BY number, volume`
 	sqlCopyTotals     = `SELECT set_no, volume, state, count(*) FROM copies GROUP BY set_no, volume, state ORDER BY set_no, volume, state`
+	sqlCopiesOf       = `SELECT ` + copyColumns + ` FROM copies WHERE set_no = ? AND number = ? ORDER BY volume`
 	sqlDeleteCopies   = `DELETE FROM copies WHERE set_no = ?`
 	sqlDeleteCopiesOf = `DELETE FROM copies WHERE set_no = ? AND number = ?`
 	sqlAllUncommitted = `SELECT 1 FROM archives WHERE set_no = ? AND committed = 0 LIMIT 1`
@@ -133,12 +134,16 @@ const (
 )
 
 // The queue: copies that volumes have yet to get. A copy that is being written
-// when its process dies is taken up again like one that is queued.
+// when its process dies is taken up again like one that is queued. Each state is
+// asked for by itself: then an index gives the first archive, however many there are.
 const (
-	sqlNextCopy = `SELECT a.number, a.name, a.codec, a.entries, a.tar_size, a.size, a.hash, c.attempts
-		FROM copies c, archives a
-		WHERE c.set_no = ? AND c.volume = ? AND a.set_no = c.set_no AND a.number = c.number AND a.committed = 1
-		AND (c.state IN ('sealed', 'queued', 'writing') OR (c.state = 'failed' AND c.retry > 0 AND c.retry <= ?))
+	queuedColumns  = `a.number, a.name, a.codec, a.entries, a.tar_size, a.size, a.hash, c.attempts`
+	sqlNextInState = `SELECT ` + queuedColumns + ` FROM copies c, archives a
+		WHERE c.volume = ? AND c.state = ? AND c.set_no = ? AND a.set_no = c.set_no AND a.number = c.number AND a.committed = 1
+		ORDER BY c.number LIMIT 1`
+	sqlNextDue = `SELECT ` + queuedColumns + ` FROM copies c, archives a
+		WHERE c.volume = ? AND c.state = 'failed' AND c.set_no = ? AND c.retry > 0 AND c.retry <= ?
+		AND a.set_no = c.set_no AND a.number = c.number AND a.committed = 1
 		ORDER BY c.number LIMIT 1`
 	sqlNextRetry = `SELECT coalesce(min(retry), 0) FROM copies WHERE set_no = ? AND volume = ? AND state = 'failed' AND retry > 0`
 	sqlQueued    = `SELECT count(*) FROM copies WHERE set_no = ? AND volume = ? AND state IN ('sealed', 'queued', 'writing')`
@@ -147,14 +152,15 @@ const (
 	sqlFailWaiting = `UPDATE copies SET state = 'failed', changed = ?, problem = ?, retry = 0
 		WHERE set_no = ? AND volume = ? AND (state IN ('sealed', 'queued', 'writing') OR (state = 'failed' AND retry > 0))`
 	sqlRequeueCopies = `UPDATE copies SET state = 'queued', changed = ?, problem = '', retry = 0, attempts = 0
-		WHERE set_no = ? AND volume = ? AND state IN ('packing', 'sealed', 'writing', 'failed', 'missing', 'damaged')
+		WHERE set_no = ? AND volume = ? AND state NOT IN ('queued', 'written', 'verified')
 		AND number IN (SELECT number FROM archives WHERE set_no = ? AND committed = 1)`
 	sqlAbandonCopies = `UPDATE copies SET state = 'forgotten', changed = ?, retry = 0
 		WHERE set_no = ? AND volume = ? AND state NOT IN ('written', 'verified', 'forgotten')`
 	sqlMissingCopies = `SELECT a.number FROM archives a WHERE a.set_no = ? AND a.committed = 1
 		AND NOT EXISTS (SELECT 1 FROM copies c WHERE c.set_no = a.set_no AND c.number = a.number AND c.volume = ?)`
-	sqlAwaited = `SELECT 1 FROM copies WHERE set_no = ? AND number = ? AND state NOT IN ('written', 'verified', 'forgotten') LIMIT 1`
-	sqlGood    = `SELECT 1 FROM copies WHERE set_no = ? AND number = ? AND state IN ('written', 'verified') LIMIT 1`
+	sqlUnwritten = `SELECT number, state FROM copies WHERE set_no = ? AND volume = ? AND state NOT IN ('written', 'verified') ORDER BY number LIMIT 1`
+	sqlAwaited   = `SELECT 1 FROM copies WHERE set_no = ? AND number = ? AND state NOT IN ('written', 'verified', 'forgotten') LIMIT 1`
+	sqlGood      = `SELECT 1 FROM copies WHERE set_no = ? AND number = ? AND state IN ('written', 'verified') LIMIT 1`
 )
 
 // Demands: which volumes a set shall lie on.
@@ -165,7 +171,9 @@ const (
 	sqlDemands       = `SELECT volume, state FROM demands WHERE set_no = ? ORDER BY volume`
 	sqlDeleteDemands = `DELETE FROM demands WHERE set_no = ?`
 	sqlUnmet         = `SELECT volume FROM demands WHERE set_no = ? AND state NOT IN ('written', 'forgotten') LIMIT 1`
-	sqlAnyUnmet      = `SELECT 1 FROM demands d, sets s WHERE d.set_no = s.no AND s.phase = 0 AND d.state NOT IN ('written', 'forgotten') LIMIT 1`
+	sqlAnyUnmet      = `SELECT 1 FROM demands d, sets s WHERE d.set_no = s.no AND s.phase = 0 AND d.state NOT IN ('written', 'forgotten')
+		AND EXISTS (SELECT 1 FROM copies c, archives a WHERE c.set_no = s.no AND c.volume = d.volume AND c.state NOT IN ('written', 'verified', 'forgotten')
+			AND a.set_no = c.set_no AND a.number = c.number AND a.committed = 1) LIMIT 1`
 )
 
 // Stages.

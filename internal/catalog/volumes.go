@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"capstan"
 )
@@ -77,14 +78,16 @@ func (c *Catalog) volumes(ctx context.Context, query string, args ...any) ([]cap
 // SetSums records the SHA-256 of a set's SHA256SUMS on a volume, after it is
 // durable there. A repetition of the last one is no new one.
 func (c *Catalog) SetSums(ctx context.Context, set capstan.SetID, volume capstan.VolumeID, sum capstan.Hash) error {
-	return c.write(ctx, "record sums", func(t *tx) error {
-		known, err := t.one(sqlVolumeLastSet, with(string(volume), string(set), sum[:], string(volume)), new(int64))
-		if err != nil || known {
-			return err
-		}
-		_, err = t.exec(sqlInsertSums, string(volume), string(set), sum[:], unix(c.now()))
+	return c.write(ctx, "record sums", func(t *tx) error { return t.setSums(set, volume, sum, c.now()) })
+}
+
+func (t *tx) setSums(set capstan.SetID, volume capstan.VolumeID, sum capstan.Hash, now time.Time) error {
+	known, err := t.one(sqlVolumeLastSet, with(string(volume), string(set), sum[:], string(volume)), new(int64))
+	if err != nil || known {
 		return err
-	})
+	}
+	_, err = t.exec(sqlInsertSums, string(volume), string(set), sum[:], unix(now))
+	return err
 }
 
 // LastSums gives what SetSums recorded last of a volume, of another set than the

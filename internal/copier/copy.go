@@ -50,7 +50,7 @@ func (w *owner) attempt(ctx context.Context, next catalog.QueuedCopy) error {
 // written records a copy that is durable; that must not be lost when ctx ends now.
 func (w *owner) written(ctx context.Context, a capstan.Archive) error {
 	o := &w.queue.options
-	longer, stop := context.WithTimeout(context.WithoutCancel(ctx), o.Grace)
+	longer, stop := outlive(ctx)
 	defer stop()
 	err := o.Catalog.CommitCopy(longer, a, w.info.ID, w.fences()...)
 	if err != nil {
@@ -69,6 +69,7 @@ func (w *owner) copyFailed(ctx context.Context, next catalog.QueuedCopy, problem
 		}
 		return cause // the copy is queued still
 	}
+	w.claimed = false // its directory may have gone; who claims it again finds what is there
 	if errors.Is(problem, capstan.ErrLeaseLost) {
 		o.Say("%s on %s: %s; it is taken up again", a.Name, w.info.Location, brief(problem))
 		w.release(ctx)
@@ -103,23 +104,19 @@ func (w *owner) unlessLost(ctx context.Context, err error) error {
 func (w *owner) bring(ctx context.Context, a capstan.Archive) (err error) {
 	source, from, err := w.open(ctx, a)
 	if err != nil {
+		if found, thereErr := w.there(ctx, a); found || thereErr != nil { // the stage may be lost, and this copy whole
+			return thereErr
+		}
 		return err
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
-	volume := w.writable()
-	file, err := volume.Create(ctx, a.Set, a.Name)
+	file, err := w.writable().Create(ctx, a.Set, a.Name)
 	if errors.Is(err, fs.ErrExist) {
-		var there bool
-		if there, err = w.there(ctx, a); there || err != nil {
+		var found bool
+		if found, err = w.there(ctx, a); found || err != nil {
 			return err
 		}
-		// It is a file of the set's own name in a directory that only this set has.
-		w.queue.options.Say("%s on %s is not what was packed: it is written again", a.Name, w.info.Location)
-		if err = volume.Remove(ctx, a.Set, a.Name); err == nil {
-			if err = w.volume.ClaimSet(ctx, a.Set, w.queue.options.Owner); err == nil { // with its last file the volume gave the name up
-				file, err = volume.Create(ctx, a.Set, a.Name)
-			}
-		}
+		file, err = w.replace(ctx, a)
 	}
 	if err != nil {
 		return err
@@ -128,6 +125,21 @@ func (w *owner) bring(ctx context.Context, a capstan.Archive) (err error) {
 		return errors.Join(err, file.Abort())
 	}
 	return file.Commit(ctx)
+}
+
+// replace starts an archive in the place of a finished file that is not it: one of
+// the set's own name, in a directory that only this set has.
+func (w *owner) replace(ctx context.Context, a capstan.Archive) (capstan.VolumeFile, error) {
+	w.queue.options.Say("%s on %s is not what was packed: it is written again", a.Name, w.info.Location)
+	volume := w.writable()
+	if err := volume.Remove(ctx, a.Set, a.Name); err != nil {
+		return nil, err
+	}
+	// With its last file the volume gave the name up.
+	if err := volume.ClaimSet(ctx, a.Set, w.queue.options.Owner); err != nil {
+		return nil, err
+	}
+	return volume.Create(ctx, a.Set, a.Name)
 }
 
 // transfer copies the bytes and makes sure that they are the archive's.
@@ -175,13 +187,13 @@ func (w *owner) open(ctx context.Context, a capstan.Archive) (source capstan.Vol
 			return nil, "", err
 		}
 	}
-	copies, err := o.Catalog.Copies(ctx, a.Set)
+	copies, err := o.Catalog.CopiesOf(ctx, a.Set, a.Number)
 	if err != nil {
 		return nil, "", err
 	}
 	failures := []error{fmt.Errorf("%s is neither in the stage nor whole on another volume", a.Name)}
 	for _, c := range copies {
-		if c.Number != a.Number || c.Volume == w.info.ID || c.State != capstan.CopyWritten && c.State != capstan.CopyVerified {
+		if c.Volume == w.info.ID || c.State != capstan.CopyWritten && c.State != capstan.CopyVerified {
 			continue
 		}
 		reader, from, err := w.openElsewhere(ctx, c.Volume, a)
@@ -220,19 +232,21 @@ type volumeReader struct {
 func (r volumeReader) Close() error { return errors.Join(r.VolumeReader.Close(), r.volume.Close()) }
 
 // there reports whether the archive lies finished on the volume, as it was
-// packed: the process that wrote it was killed before the catalog could say so.
+// packed: the process that wrote it was killed before the catalog could say so. Its
+// name is durable since the set was claimed again. One that cannot be read is not
+// there. The error is the cause of ctx.
 func (w *owner) there(ctx context.Context, a capstan.Archive) (bool, error) {
 	file, err := w.volume.Open(ctx, a.Set, a.Name)
-	if err != nil {
-		return false, err
+	if err == nil {
+		if file.Size() == a.Size {
+			err = w.transfer(ctx, io.Discard, file, a, w.info.Location)
+		} else {
+			err = capstan.ErrDamaged
+		}
+		_ = file.Close() // it was only read
 	}
-	if file.Size() != a.Size {
-		return false, file.Close()
+	if cause := context.Cause(ctx); cause != nil {
+		return false, cause
 	}
-	err = w.transfer(ctx, io.Discard, file, a, w.info.Location)
-	closeErr := file.Close()
-	if errors.Is(err, capstan.ErrDamaged) {
-		return false, closeErr
-	}
-	return err == nil, errors.Join(err, closeErr)
+	return err == nil, nil
 }

@@ -14,6 +14,23 @@ import (
 // errFenced is what a volume that was cut off gets for every further write.
 var errFenced = errors.New("the volume was cut off")
 
+// recordTime is what the records of work that is done may take after the end of ctx.
+const recordTime = 10 * time.Second
+
+// outlive gives a context that ends recordTime after ctx: while ctx lasts, the
+// catalog is waited for as long as it takes.
+func outlive(ctx context.Context) (longer context.Context, stop context.CancelFunc) {
+	longer, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	unhook := context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(recordTime, func() { cancel(context.Cause(ctx)) })
+		context.AfterFunc(longer, func() { timer.Stop() })
+	})
+	return longer, func() {
+		unhook()
+		cancel(context.Canceled)
+	}
+}
+
 // guard does work that may hang in the volume. It returns when the work does;
 // after Cut, or after the end of ctx, at the latest a grace later: the work is then
 // left behind, and the volume fenced. object names the work for people.
@@ -49,7 +66,9 @@ func (w *owner) guard(ctx context.Context, object string, work func(ctx context.
 		return err
 	case <-timer.C:
 	}
+	w.mu.Lock()
 	w.fenced.Store(true)
+	w.mu.Unlock()
 	w.outcome.Stuck = true
 	if stall, ok := errors.AsType[*progress.Stall](context.Cause(ctx)); ok {
 		since := time.Now().Add(-w.queue.options.Grace - stall.For)

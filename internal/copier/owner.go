@@ -65,10 +65,8 @@ func (w *owner) run(ctx context.Context) {
 	if err != nil && w.outcome.Problem == "" {
 		w.outcome.Problem = brief(err)
 	}
-	longer, stop := context.WithTimeout(context.WithoutCancel(ctx), w.queue.options.Grace)
-	defer stop()
-	w.release(longer) // what still hangs in the volume is fenced
-	if !w.fenced.Load() && w.volume != nil {
+	w.release(ctx)                           // what still hangs in the volume is fenced
+	if !w.fenced.Load() && w.volume != nil { // else a call in it may end at any time
 		if err := w.volume.Close(); err != nil {
 			w.queue.options.Say("volume %s: %v", w.info.Location, err)
 		}
@@ -137,30 +135,58 @@ func (w *owner) pause(ctx context.Context, on progress.Resource, detail string, 
 // after an attempt that failed; the last one gives the volume up.
 func (w *owner) ready(ctx context.Context) (bool, error) {
 	o := &w.queue.options
-	err := w.guard(ctx, w.info.Location, func(ctx context.Context) error {
-		done := w.stage.Wait(progress.ForVolume, w.info.Location)
-		defer done()
-		if w.volume == nil {
-			volume, err := o.Open(ctx, w.info)
-			if err != nil {
-				return err
-			}
-			w.volume = volume
-		}
-		if w.claimed {
-			return nil
-		}
-		err := w.volume.ClaimSet(ctx, w.queue.set, o.Owner)
-		w.claimed = err == nil
-		return err
-	})
+	var err error
+	if w.volume == nil {
+		err = w.guard(ctx, w.info.Location, w.reopen)
+	}
 	if err == nil && w.lease.Load() == nil && o.LeaseTime > 0 {
 		err = w.take(ctx)
+	}
+	if err == nil && !w.claimed {
+		volume := w.writable()
+		err = w.guard(ctx, w.info.Location, func(ctx context.Context) error {
+			defer w.stage.Wait(progress.ForVolume, w.info.Location)()
+			return volume.ClaimSet(ctx, w.queue.set, o.Owner)
+		})
+		w.claimed = err == nil
 	}
 	if err == nil {
 		return true, nil
 	}
+	if w.lost(ctx, err) {
+		return false, nil
+	}
 	return false, w.failed(ctx, "volume "+w.info.Location, err)
+}
+
+// reopen opens the volume. One that answers only after the owner has left it behind
+// is closed again.
+func (w *owner) reopen(ctx context.Context) error {
+	defer w.stage.Wait(progress.ForVolume, w.info.Location)()
+	volume, err := w.queue.options.Open(ctx, w.info)
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	fenced := w.fenced.Load()
+	if !fenced {
+		w.volume = volume
+	}
+	w.mu.Unlock()
+	if fenced {
+		return errors.Join(w.Valid(), volume.Close())
+	}
+	return nil
+}
+
+// lost reports whether an error is the loss of the volume's lease, which is then
+// given up: the next look at the queue takes it anew.
+func (w *owner) lost(ctx context.Context, err error) bool {
+	if !errors.Is(err, capstan.ErrLeaseLost) || context.Cause(ctx) != nil {
+		return false
+	}
+	w.release(ctx)
+	return true
 }
 
 // failed waits after an attempt at the volume as a whole that failed, or gives it up.
@@ -224,6 +250,10 @@ func (w *owner) finish(ctx context.Context) (over bool, err error) {
 		w.outcome.State = capstan.CopyWritten
 		return true, nil
 	}
+	w.claimed = false
+	if w.lost(ctx, err) {
+		return false, nil
+	}
 	return false, w.failed(ctx, "set "+string(w.queue.set)+" on "+w.info.Location, err)
 }
 
@@ -235,6 +265,7 @@ func (w *owner) giveUp(ctx context.Context) error {
 		what = "its archives are on other volumes"
 	}
 	o.Say("volume %s is given up for this run: %s; %s", w.info.Location, w.outcome.Problem, what)
+	w.release(ctx) // others need not wait for the end of the packing
 	for {
 		full := w.queue.isFull()
 		if err := o.Catalog.FailWaiting(ctx, w.queue.set, w.info.ID, w.outcome.Problem); err != nil || full {
@@ -270,7 +301,9 @@ func (w *owner) release(ctx context.Context) {
 	if lease == nil {
 		return
 	}
-	if err := lease.Release(ctx); err != nil {
+	longer, stop := outlive(ctx) // else others would wait for the lease's whole time
+	defer stop()
+	if err := lease.Release(longer); err != nil {
 		w.queue.options.Say("volume %s: %v", w.info.Location, err)
 	}
 }

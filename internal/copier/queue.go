@@ -71,10 +71,11 @@ type Queue struct {
 	cancel  context.CancelCauseFunc
 	ended   sync.WaitGroup
 
-	mu     sync.Mutex
-	full   bool  // no more archives will be queued
-	err    error // the first failure of the catalog
-	remove sync.Mutex
+	removing chan struct{} // holds one token while nobody takes files from the stage
+
+	mu   sync.Mutex
+	full bool  // no more archives will be queued
+	err  error // the first failure of the catalog
 }
 
 // Start starts an owner for each volume. Everything ends with ctx; Drain must
@@ -82,7 +83,8 @@ type Queue struct {
 func Start(ctx context.Context, o Options, set capstan.SetID, volumes []Volume) *Queue {
 	o.complete()
 	ctx, cancel := context.WithCancelCause(ctx)
-	q := &Queue{options: o, set: set, cancel: cancel}
+	q := &Queue{options: o, set: set, cancel: cancel, removing: make(chan struct{}, 1)}
+	q.removing <- struct{}{}
 	for _, v := range volumes {
 		q.owners = append(q.owners, q.newOwner(v))
 	}
@@ -178,8 +180,13 @@ func (q *Queue) settled(ctx context.Context, a capstan.Archive) error {
 	if q.options.Stage == nil {
 		return nil
 	}
-	q.remove.Lock() // of two owners that finish together, the last one sees both
-	defer q.remove.Unlock()
+	select {
+	case <-q.removing: // of two owners that finish together, the last one sees both
+	case <-ctx.Done(): // the stage hangs; its next opening removes the file
+		q.options.Say("%s is still in the stage: %v", a.Name, context.Cause(ctx))
+		return nil
+	}
+	defer func() { q.removing <- struct{}{} }()
 	awaited, err := q.options.Catalog.Awaited(ctx, q.set, a.Number)
 	if err != nil || awaited {
 		return err

@@ -188,6 +188,10 @@ func (w *watchdog) isCut(state StageState) bool {
 		return true
 	}
 	delete(w.cut, state.Name)
+	// What it stood still before is what it was cut off for: it is not held against it twice.
+	if seen := w.still[state.Name]; seen != nil {
+		seen.still, seen.warned[0] = 0, 0
+	}
 	return false
 }
 

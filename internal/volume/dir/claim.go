@@ -53,6 +53,11 @@ func (v *Volume) ClaimSet(ctx context.Context, set capstan.SetID, by string) err
 		}
 	case got != by:
 		return v.taken(set, "it belongs to catalog "+got)
+	default:
+		// A process that was killed may have left names that a power loss would undo.
+		if err := errors.Join(v.disk.SyncDir(v.dir(set)), v.disk.SyncDir(v.path)); err != nil {
+			return err
+		}
 	}
 	v.mu.Lock()
 	v.ours[set] = true
