@@ -260,3 +260,23 @@ func TestRotationWhileVerified(t *testing.T) {
 		t.Errorf("afterwards: %s", got)
 	}
 }
+
+// A set that was signed while the one before it got other recipients names sums that
+// are no more. The catalog knows those that are: nobody is suspected.
+func TestRotationWhileSigned(t *testing.T) {
+	t.Parallel()
+	s := newSafe(t, 1)
+	path := filepath.Join(s.volumes[0], string(s.sets[1]), "SHA256SUMS.sig")
+	before, err := os.ReadFile(path)
+	s.check(err)
+	s.check(s.rotateTo(s.sets[0], recipientsOf(t, s.new), s.old))
+	after, err := os.ReadFile(path)
+	s.check(err)
+	if bytes.Equal(before, after) {
+		t.Fatal("the set after it was not signed anew")
+	}
+	s.check(os.WriteFile(path, before, 0o600))
+	if got := s.verify(s.old, s.new); got != "" {
+		t.Errorf("verify names: %s", got)
+	}
+}
