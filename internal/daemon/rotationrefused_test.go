@@ -12,8 +12,10 @@ import (
 	"time"
 
 	"capstan"
+	"capstan/internal/catalog"
 	"capstan/internal/envelope"
 	"capstan/internal/pipeline"
+	"capstan/internal/stage"
 )
 
 // contents are all files of the volumes.
@@ -221,6 +223,36 @@ func TestRotationOfDamagedCopy(t *testing.T) {
 		}
 	}
 	s.check(s.restores(s.old, s.new)) // from the other volume
+}
+
+// A set whose rotation is open is brought to no volume: part of it would be of the
+// old form there.
+func TestRetryWhileRotating(t *testing.T) {
+	t.Parallel()
+	s := newSafe(t, 2)
+	if killed, err := s.rotate(s.sets[0], &mortal{left: 9}); err != nil || !killed {
+		t.Fatalf("killed %t, %v", killed, err)
+	}
+	set := s.sets[0]
+	d := s.open()
+	defer func() { s.check(d.Close()) }()
+	ctx := s.t.Context()
+	runs, err := d.Catalog.Runs(ctx, catalog.RunFilter{Set: set})
+	s.check(err)
+	copies, err := d.Catalog.Copies(ctx, set)
+	s.check(err)
+	record := func(state capstan.CopyState) {
+		s.t.Helper()
+		s.check(d.Catalog.SetCopy(ctx, set, copies[0].Number, copies[0].Volume, state, "", d.Engine.Now()))
+	}
+	record(capstan.CopyMissing) // else there is nothing that it lacks
+	_, err = d.Engine.Retry(ctx, pipeline.Retry{
+		Run: runs[len(runs)-1].ID, Stage: func(context.Context, capstan.SetID) (*stage.Stage, error) { return nil, nil },
+	})
+	if !errors.Is(err, capstan.ErrRefused) || !strings.Contains(err.Error(), "capstan key rewrap") {
+		s.t.Errorf("retry of a set whose rotation is open: %v", err)
+	}
+	record(capstan.CopyWritten)
 }
 
 // sneaky runs something when the first archive is opened.
