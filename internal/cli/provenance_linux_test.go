@@ -104,3 +104,23 @@ func TestMissingLink(t *testing.T) {
 	capstantest.CompareTrees(t, f.data, filepath.Join(back, "data"))
 	f.run(fresh("verify", "--read-data")...)
 }
+
+// TestSignedAfterLostCatalog: a home that lost its catalog, and not its key, signs its
+// next set after the one that was there.
+func TestSignedAfterLostCatalog(t *testing.T) {
+	t.Parallel()
+	f := newField(t)
+	plant(t, f.data, 82, 5, 5<<10)
+	f.run("backup", f.data, "--to", f.vol)
+	f.run("backup", f.data, "--to", f.vol)
+	last := f.sets()[1].Set
+	f.shell(f.dir, "rm home/catalog.db*")
+	f.run("catalog", "rebuild", f.vol)
+	f.run("backup", f.data, "--to", f.vol)
+	signature, err := os.ReadFile(filepath.Join(latestSet(t, f.vol), "SHA256SUMS.sig"))
+	if err != nil || !strings.Contains(string(signature), "previous-set: "+last+"\n") {
+		t.Errorf("want it signed after %s, %v:\n%s", last, err, signature)
+	}
+	defer move(t, filepath.Join(f.vol, last), filepath.Join(f.dir, "aside"))()
+	f.exits(3, []string{"verify", "latest"}, last+", which stood before it, is gone")
+}

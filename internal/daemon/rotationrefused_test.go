@@ -12,8 +12,10 @@ import (
 	"time"
 
 	"capstan"
+	"capstan/internal/catalog"
 	"capstan/internal/envelope"
 	"capstan/internal/pipeline"
+	"capstan/internal/stage"
 )
 
 // contents are all files of the volumes.
@@ -223,6 +225,36 @@ func TestRotationOfDamagedCopy(t *testing.T) {
 	s.check(s.restores(s.old, s.new)) // from the other volume
 }
 
+// A set whose rotation is open is brought to no volume: part of it would be of the
+// old form there.
+func TestRetryWhileRotating(t *testing.T) {
+	t.Parallel()
+	s := newSafe(t, 2)
+	if killed, err := s.rotate(s.sets[0], &mortal{left: 9}); err != nil || !killed {
+		t.Fatalf("killed %t, %v", killed, err)
+	}
+	set := s.sets[0]
+	d := s.open()
+	defer func() { s.check(d.Close()) }()
+	ctx := s.t.Context()
+	runs, err := d.Catalog.Runs(ctx, catalog.RunFilter{Set: set})
+	s.check(err)
+	copies, err := d.Catalog.Copies(ctx, set)
+	s.check(err)
+	record := func(state capstan.CopyState) {
+		s.t.Helper()
+		s.check(d.Catalog.SetCopy(ctx, set, copies[0].Number, copies[0].Volume, state, "", d.Engine.Now()))
+	}
+	record(capstan.CopyMissing) // else there is nothing that it lacks
+	_, err = d.Engine.Retry(ctx, pipeline.Retry{
+		Run: runs[len(runs)-1].ID, Stage: func(context.Context, capstan.SetID) (*stage.Stage, error) { return nil, nil },
+	})
+	if !errors.Is(err, capstan.ErrRefused) || !strings.Contains(err.Error(), "capstan key rewrap") {
+		s.t.Errorf("retry of a set whose rotation is open: %v", err)
+	}
+	record(capstan.CopyWritten)
+}
+
 // sneaky runs something when the first archive is opened.
 type sneaky struct {
 	capstan.Volume
@@ -258,5 +290,25 @@ func TestRotationWhileVerified(t *testing.T) {
 	}
 	if got := s.verify(s.old, s.new); got != "" {
 		t.Errorf("afterwards: %s", got)
+	}
+}
+
+// A set that was signed while the one before it got other recipients names sums that
+// are no more. The catalog knows those that are: nobody is suspected.
+func TestRotationWhileSigned(t *testing.T) {
+	t.Parallel()
+	s := newSafe(t, 1)
+	path := filepath.Join(s.volumes[0], string(s.sets[1]), "SHA256SUMS.sig")
+	before, err := os.ReadFile(path)
+	s.check(err)
+	s.check(s.rotateTo(s.sets[0], recipientsOf(t, s.new), s.old))
+	after, err := os.ReadFile(path)
+	s.check(err)
+	if bytes.Equal(before, after) {
+		t.Fatal("the set after it was not signed anew")
+	}
+	s.check(os.WriteFile(path, before, 0o600))
+	if got := s.verify(s.old, s.new); got != "" {
+		t.Errorf("verify names: %s", got)
 	}
 }

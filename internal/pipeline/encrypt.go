@@ -113,11 +113,21 @@ func (r *backupRun) opens(ctx context.Context, id capstan.SetID, with *envelope.
 
 // sealAgain finds the recipients of a set that was encrypted by an earlier run: its
 // public keys stand in the catalog; of a passphrase the set's archives tell whether
-// it is the same.
+// it is the same. A set whose rotation is open is refused: what a volume gets now would
+// be of the old form beside the new.
 func (r *backupRun) sealAgain(ctx context.Context, passphrase envelope.Passphrase) (err error) {
-	switch {
-	case !r.set.Encrypted():
+	if !r.set.Encrypted() {
 		return nil
+	}
+	rotates, err := r.rotates(ctx, r.set.ID)
+	switch {
+	case err != nil:
+		return err
+	case rotates:
+		return &capstan.Error{
+			Class: capstan.ErrRefused, Op: "retry set", Object: string(r.set.ID), Err: errors.New("giving it other recipients was not finished"),
+			Safe: "nothing was changed", Next: "call the same capstan key rewrap again first",
+		}
 	case !envelope.IsPassphrase(r.set.Recipients):
 		r.Recipients, err = envelope.ParseRecipients(r.set.Recipients, nil)
 		return err

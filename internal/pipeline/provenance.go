@@ -74,6 +74,11 @@ func (e *Engine) link(ctx context.Context, volume capstan.Volume, statement mani
 	case err == nil && sha256.Sum256(text) == statement.PreviousSums:
 		return "", nil
 	case err == nil:
+		recorded, known, err := e.Catalog.Sums(ctx, previous, volume.Info().ID)
+		if err != nil || known && recorded == sha256.Sum256(text) {
+			// It is what the catalog says: it got other recipients while this one was signed.
+			return "", err
+		}
 		return fmt.Sprintf("set %s is not the one that stood before it: its %s was replaced", previous, manifest.SumsName), nil
 	case !errors.Is(err, fs.ErrNotExist):
 		return fmt.Sprintf("the set that stood before it, %s, cannot be read: %v", previous, err), nil
