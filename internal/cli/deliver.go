@@ -58,6 +58,9 @@ func (f *deliverFlags) plan(volumes int) (d delivery, err error) {
 	if d.size, err = f.size(); err != nil {
 		return d, err
 	}
+	if f.stageSize != "" && !d.staged && !f.direct {
+		return d, usage("--stage-size %s: this backup uses no stage; give --stage DIR as well", f.stageSize)
+	}
 	if d.limit, err = f.limit(); err != nil {
 		return d, err
 	}

@@ -83,13 +83,17 @@ func (f *backupFlags) complete(from config.Job, given func(flag string) bool) {
 		"encrypt-to":      func() { f.encrypt.to, f.encrypt.secret = from.EncryptTo, from.Passphrase },
 		"timeout":         func() { f.timeout = from.Timeout },
 		"stage":           func() { f.deliver.completeStage(from, given) },
-		"stage-size":      func() { f.deliver.stageSize = sizeText(from.StageSize) },
-		"limit-rate":      func() { f.deliver.limitRate = sizeText(from.LimitRate) },
-		"attempts":        func() { f.deliver.attempts = from.Attempts },
-		"stall-warn":      func() { f.deliver.stallWarn = from.StallWarn },
-		"stall-fail":      func() { f.deliver.stallFail = from.StallFail },
-		"pre":             func() { f.hooks.pre = from.Pre },
-		"post":            func() { f.hooks.post = from.Post },
+		"stage-size": func() {
+			if from.Stage != "" || len(from.To) > 1 {
+				f.deliver.stageSize = sizeText(from.StageSize)
+			}
+		},
+		"limit-rate": func() { f.deliver.limitRate = sizeText(from.LimitRate) },
+		"attempts":   func() { f.deliver.attempts = from.Attempts },
+		"stall-warn": func() { f.deliver.stallWarn = from.StallWarn },
+		"stall-fail": func() { f.deliver.stallFail = from.StallFail },
+		"pre":        func() { f.hooks.pre = from.Pre },
+		"post":       func() { f.hooks.post = from.Post },
 	} {
 		if !given(flag) {
 			take()

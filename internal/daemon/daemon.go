@@ -89,6 +89,7 @@ func Open(ctx context.Context, options Options) (*Daemon, error) {
 	d.Engine = &pipeline.Engine{
 		Catalog: records, Tracker: tracker, Key: key, Host: host, Now: time.Now,
 		Open: d.reopen, Say: options.Say, Warn: options.Warn, Memory: options.Memory, Dump: d.dump,
+		Staged: d.staged,
 	}
 	return d, nil
 }

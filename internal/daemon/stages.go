@@ -66,6 +66,15 @@ func (d *Daemon) StageOf(ctx context.Context, set capstan.SetID) (location strin
 	return "", false, nil
 }
 
+// staged opens the stage that holds archives of a set; nil if none does.
+func (d *Daemon) staged(ctx context.Context, set capstan.SetID) (*stage.Stage, error) {
+	location, found, err := d.StageOf(ctx, set)
+	if err != nil || !found {
+		return nil, err
+	}
+	return d.Stage(ctx, location, 0)
+}
+
 // ResumeStage gives the directory of the stage that the next backup of a job shall
 // use: the one that was named; else the one in which archives of the job's
 // interrupted set wait, so that a call that leaves the stage out goes on where the

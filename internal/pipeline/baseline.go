@@ -40,6 +40,14 @@ func (r *backupRun) base(ctx context.Context) (capstan.SetID, error) {
 		if err != nil {
 			return "", fmt.Errorf("a set cannot build on %s: %w", set.ID, err)
 		}
+		reach, err := r.reaches(ctx, view)
+		if err != nil {
+			return "", err
+		}
+		if !reach {
+			r.Say("set %s, on which this one would build, is not on the volumes of this run: this one is full", set.ID)
+			return "", nil
+		}
 		return set.ID, r.gaps(ctx, view)
 	}
 	r.Say("there is no earlier set of this job to build on: this one is full")

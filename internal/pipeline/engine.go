@@ -11,6 +11,7 @@ import (
 	"capstan/internal/envelope"
 	"capstan/internal/manifest"
 	"capstan/internal/progress"
+	"capstan/internal/stage"
 )
 
 // Engine holds what every run needs. All fields are set once, before the first
@@ -25,6 +26,9 @@ type Engine struct {
 	Now        func() time.Time
 	// Open opens a volume that the catalog knows. The caller of Open closes it.
 	Open func(ctx context.Context, info capstan.VolumeInfo) (capstan.Volume, error)
+	// Staged gives the stage that holds archives of a set, for reading; nil if none
+	// does, and where nobody looks for one.
+	Staged func(ctx context.Context, set capstan.SetID) (*stage.Stage, error)
 	// Say tells people one line, Warn one that they should not miss; neither blocks.
 	Say  func(format string, args ...any)
 	Warn func(format string, args ...any)

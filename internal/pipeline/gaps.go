@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"capstan"
 	"capstan/internal/catalog"
@@ -43,6 +44,34 @@ func (r *backupRun) gaps(ctx context.Context, base *View) error {
 		}
 	}
 	return nil
+}
+
+// reaches reports whether the volumes of this run together hold, or are to get, all
+// that its set would build on: a set must be restorable from where it is put.
+func (r *backupRun) reaches(ctx context.Context, base *View) (bool, error) {
+	ids := r.volumeIDs()
+	for _, set := range base.Chain {
+		archives, err := r.Catalog.Archives(ctx, set.ID)
+		if err != nil {
+			return false, err
+		}
+		copies, err := r.Catalog.Copies(ctx, set.ID)
+		if err != nil {
+			return false, err
+		}
+		here := make(map[capstan.ArchiveNumber]bool, len(archives))
+		for _, c := range copies {
+			if c.State != capstan.CopyForgotten && slices.Contains(ids, c.Volume) {
+				here[c.Number] = true
+			}
+		}
+		for _, a := range archives {
+			if !here[a.Number] {
+				return false, nil
+			}
+		}
+	}
+	return true, nil
 }
 
 // bridge says how a volume gets what it lacks of a set, or does without it.

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 
 	"capstan"
 	"capstan/internal/archive"
+	"capstan/internal/stage"
 )
 
 // setReader opens the archives of one set as they are needed, from whichever
@@ -21,6 +23,8 @@ type setReader struct {
 	only    capstan.VolumeID // when set, no other volume is read
 	volumes map[capstan.VolumeID]capstan.Volume
 	open    map[capstan.ArchiveNumber]*openArchive
+	staged  *stage.Stage // that holds archives of the set; nil: none, or not asked for yet
+	asked   bool         // for the stage
 }
 
 // openArchive is an archive's reader and the file below it.
@@ -94,8 +98,18 @@ func (r *setReader) archive(ctx context.Context, number capstan.ArchiveNumber) (
 		}
 		failures = append(failures, err)
 	}
+	if r.only == "" {
+		a, err := r.openStaged(ctx, info)
+		if a != nil {
+			r.open[number] = a
+			return a, nil
+		}
+		if err != nil {
+			failures = append(failures, err)
+		}
+	}
 	if len(failures) == 0 {
-		failures = append(failures, nowhere(copies, number))
+		failures = append(failures, errors.New("no volume holds a copy"))
 	}
 	if waits := slices.ContainsFunc(copies, func(c capstan.Copy) bool {
 		return c.Number == number && !said(c.State) && c.State != capstan.CopyForgotten
@@ -111,20 +125,6 @@ func (r *setReader) archive(ctx context.Context, number capstan.ArchiveNumber) (
 		all = fmt.Errorf("%w; %w", all, failure)
 	}
 	return nil, fmt.Errorf("archive %s: %w", info.Name, all)
-}
-
-// nowhere says why no volume holds an archive.
-func nowhere(copies []capstan.Copy, number capstan.ArchiveNumber) error {
-	for _, c := range copies {
-		switch c.State {
-		case capstan.CopySealed, capstan.CopyQueued, capstan.CopyWriting, capstan.CopyFailed:
-			if c.Number == number {
-				return fmt.Errorf("it is in the stage still, and volume %s waits for it: see capstan runs, capstan retry", c.Volume)
-			}
-		default:
-		}
-	}
-	return errors.New("no volume holds a copy")
 }
 
 // readable gives the copies of an archive that may be there, the good ones first.
@@ -153,6 +153,36 @@ func (r *setReader) openCopy(ctx context.Context, info capstan.Archive, c capsta
 	if err != nil {
 		return nil, err
 	}
+	return r.openFile(ctx, info, file)
+}
+
+// openStaged opens an archive in the stage, where it waits for its volumes; nil if
+// it is in none.
+func (r *setReader) openStaged(ctx context.Context, info capstan.Archive) (*openArchive, error) {
+	if !r.asked && r.engine.Staged != nil {
+		staged, err := r.engine.Staged(ctx, r.set)
+		if err != nil {
+			return nil, err
+		}
+		r.staged = staged
+	}
+	r.asked = true
+	if r.staged == nil {
+		return nil, nil //nolint:nilnil // not being staged is not a failure
+	}
+	file, err := r.staged.Open(ctx, r.set, info.Name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil //nolint:nilnil // the same
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.engine.Say("archive %s is read from the stage, where it waits for a volume", info.Name)
+	return r.openFile(ctx, info, file)
+}
+
+// openFile reads an archive in a file, which it owns from now on.
+func (r *setReader) openFile(ctx context.Context, info capstan.Archive, file capstan.VolumeReader) (*openArchive, error) {
 	content, size, err := r.plain(ctx, file, info)
 	if err != nil {
 		return nil, errors.Join(err, file.Close())

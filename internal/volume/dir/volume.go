@@ -88,7 +88,13 @@ func (v *Volume) directory(o Options) error {
 	case !o.Create:
 		return &capstan.Error{Class: capstan.ErrNotFound, Op: "open volume", Object: v.path, Err: err}
 	}
-	return v.disk.MkdirAll(v.path)
+	if err := v.disk.MkdirAll(v.path); err != nil {
+		return &capstan.Error{
+			Op: "make volume", Object: v.path, Err: err,
+			Safe: "nothing was written", Next: "name a directory that can be made, or leave the volume out",
+		}
+	}
+	return nil
 }
 
 // Info describes the volume as it was when it was opened.
