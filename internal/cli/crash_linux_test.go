@@ -167,12 +167,13 @@ func (c *crash) nothingElse() {
 		}
 		for _, a := range set.Archives {
 			want = append(want, set.Set+"/"+a.Name)
-			if len(a.Copies) != len(c.volumes) || slices.ContainsFunc(a.Copies, func(copy struct {
-				State string `json:"state"`
-			},
-			) bool {
-				return copy.State != "written" && copy.State != "verified"
-			}) {
+			good := 0
+			for _, copied := range a.Copies {
+				if copied.State == "written" || copied.State == "verified" {
+					good++
+				}
+			}
+			if good != len(c.volumes) || len(a.Copies) != good {
 				c.t.Errorf("copies of %s: %+v", a.Name, a.Copies)
 			}
 		}

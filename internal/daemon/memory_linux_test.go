@@ -204,7 +204,7 @@ func season(t *testing.T, dirs, files int) (peaks map[string]int64) {
 
 // TestMemoryOfManyEntries backs up two forests, fully and incrementally, of which
 // one is several times as large: both stay within 200 MiB, and the larger one takes
-// hardly more than the smaller. With -entries=10000000 it takes some ten minutes.
+// hardly more than the smaller. With -entries=10000000 it takes some twenty minutes.
 func TestMemoryOfManyEntries(t *testing.T) {
 	const files = 1000
 	for name, shape := range map[string]func(entries int) (dirs, files int){
@@ -217,7 +217,11 @@ func TestMemoryOfManyEntries(t *testing.T) {
 			dirs, files = shape(*manyEntries)
 			large := season(t, dirs, files)
 			for phase, peak := range large {
-				if peak > 200*mib || peak > small[phase]+64*mib {
+				before := small[phase]
+				if strings.HasPrefix(phase, string(pipeline.Full)) { // few entries do not fill the buffers of the packing
+					before = max(before, 160*mib)
+				}
+				if peak > 200*mib || peak > before+32*mib {
 					t.Errorf("%s: peak of %d MiB, with a fifth of the entries %d MiB", phase, peak/mib, small[phase]/mib)
 				}
 			}

@@ -59,6 +59,10 @@ var ErrTimeout = errors.New("timed out")
 // ErrStopped is the cause of ending a child by Stop.
 var ErrStopped = errors.New("stopped")
 
+// ErrNotBegun reports a child that did not become its program before the timeout or
+// the end of the context. Should it do so later, it is killed at once.
+var ErrNotBegun = errors.New("could not begin")
+
 // ErrImmortal reports a child that is still there seconds after SIGKILL: it hangs in
 // the kernel, in most cases on a device or a network file system that does not answer.
 var ErrImmortal = errors.New("cannot be killed; it hangs in the kernel")

@@ -79,9 +79,12 @@ func Start(ctx context.Context, c Command) (*Process, error) {
 	}
 	exited, began := make(chan error, 1), make(chan error, 1)
 	go p.live(theirs, began, exited)
-	if err := <-began; err != nil { // fork and exec: short
+	left, err := p.begin(ctx, began, exited)
+	if err != nil {
 		p.disconnect()
-		p.group.close()
+		if !left {
+			p.group.close()
+		}
 		return nil, p.startError(err)
 	}
 	if p.input != nil {
@@ -92,6 +95,36 @@ func Start(ctx context.Context, c Command) (*Process, error) {
 	}
 	go p.supervise(ctx, exited)
 	return p, nil
+}
+
+// begin waits until the child has become its program. That is short, but for one
+// case: before it does, the child closes its copies of this program's files, and
+// where one lies on a filesystem that does not answer (FUSE, NFS), it waits there and
+// cannot be killed. When ctx or the Timeout ends first, left is true: the child is
+// left behind, and ended should it ever begin. No other can begin before.
+func (p *Process) begin(ctx context.Context, began, exited <-chan error) (left bool, err error) {
+	var timeout <-chan time.Time
+	if p.command.Timeout > 0 {
+		timer := time.NewTimer(p.command.Timeout)
+		defer timer.Stop()
+		timeout = timer.C
+	}
+	select {
+	case err := <-began:
+		return false, err
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	case <-timeout:
+		err = ErrTimeout
+	}
+	go func() {
+		defer p.group.close()
+		if <-began == nil {
+			p.group.kill()
+			<-exited //nolint:errcheck // how a child ends that was left behind is for nobody
+		}
+	}()
+	return true, fmt.Errorf("%w: a file that is open lies on a filesystem that does not answer", errors.Join(ErrNotBegun, err))
 }
 
 // connect sets the child's streams and gives the files that are its own.
