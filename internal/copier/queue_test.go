@@ -1,6 +1,7 @@
 package copier
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"os"
@@ -309,6 +310,21 @@ func TestCatalogFails(t *testing.T) {
 	}
 	r.must(r.stage.Close())
 	r.next().complete()
+}
+
+// Who packs holds an entry writer of the set, which may fail or close at any moment:
+// that is nothing to the copies.
+func TestEntryWriterThatFailed(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, memory(t))
+	r.pack(1000)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	w := r.catalog.NewEntryWriter(ctx, r.set)
+	_ = w.Add(ctx, []capstan.Entry{{Path: "a", Kind: capstan.KindFile, Outcome: capstan.OutcomeExcluded, Links: 1}}) // it fails now or later
+	r.bring(capstan.CopyWritten, capstan.CopyWritten)
+	_ = w.Close() // it has failed
+	r.requireWhole()
 }
 
 // The queue may be stopped at any time, and taken up again.
