@@ -159,6 +159,10 @@ func testAwaited(t *testing.T, open opener) {
 	setCopy(t, c, set.ID, 1, volume, capstan.CopyForgotten)
 	setCopy(t, c, set.ID, 1, second, capstan.CopyForgotten)
 	requireAwaited(t, c, set.ID, true, "wanted nowhere, but nowhere is it either")
+	must(t, c.SetStatus(ctx, set.ID, capstan.RunFailed, capstan.Counts{}))
+	requireAwaited(t, c, set.ID, false, "somebody said that it may be lost")
+	must(t, c.Demand(ctx, set.ID, second))
+	requireAwaited(t, c, set.ID, true, "and wants it all the same")
 	must(t, c.ForgetSet(ctx, set.ID, noon))
 	requireAwaited(t, c, set.ID, false, "the set is forgotten")
 	if _, err := c.Awaited(ctx, "2026-11_000999", 1); !errors.Is(err, capstan.ErrNotFound) {
