@@ -182,7 +182,8 @@ func TestFaultSweep(t *testing.T) {
 		for _, attempts := range []int{1, 2} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				for n := int64(1); faultAt(t, n, stay, attempts); n++ {
+				template := sealed(t, 1000, 2000)
+				for n := int64(1); faultAt(t, template, n, stay, attempts); n++ {
 				}
 			})
 		}
@@ -190,11 +191,11 @@ func TestFaultSweep(t *testing.T) {
 }
 
 // faultAt reports whether there was an n-th operation.
-func faultAt(t *testing.T, n int64, stay bool, attempts int) (met bool) {
+func faultAt(t *testing.T, template string, n int64, stay bool, attempts int) (met bool) {
 	t.Helper()
-	r := newRig(t, memory(t))
+	r := copied(t, template)
+	defer r.close()
 	r.options.Attempts = attempts
-	r.pack(1000, 2000)
 	var count atomic.Int64
 	at := ""
 	r.fault("a", func(op disk.Op, _ string, _ int) error {
@@ -233,10 +234,10 @@ func faultAt(t *testing.T, n int64, stay bool, attempts int) (met bool) {
 // A fault at each operation on the stage while the volumes read from it.
 func TestStageFaultSweep(t *testing.T) {
 	t.Parallel()
+	template := sealed(t, 1000)
 	for n := int64(1); ; n++ {
-		r := newRig(t, memory(t))
+		r := copied(t, template)
 		r.options.Attempts = 1
-		r.pack(1000)
 		var count atomic.Int64
 		r.fault("stage", func(disk.Op, string, int) error {
 			if count.Add(1) == n {
@@ -248,6 +249,7 @@ func TestStageFaultSweep(t *testing.T) {
 		r.requireTrue("a fault in the stage")
 		r.fault("stage", nil)
 		r.complete()
+		r.close()
 		if count.Load() < n {
 			return
 		}

@@ -160,7 +160,7 @@ func (p *proc) requireSaid(words string) {
 func (p *proc) backup(ctx context.Context, volumes ...string) (Summary, error) {
 	p.t.Helper()
 	if p.stage == nil {
-		p.openStage()
+		p.openStage() //nolint:contextcheck // the stage outlives a run that is interrupted
 	}
 	source, err := files.New(filepath.Join(p.site.dir, "data"), files.Options{})
 	if err != nil {
