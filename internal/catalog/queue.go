@@ -236,7 +236,8 @@ func (c *Catalog) Demands(ctx context.Context, id capstan.SetID) ([]capstan.Dema
 }
 
 // Awaited reports whether a volume has yet to get an archive, or no volume has
-// it: its staged file must stay. Nothing of a set that was forgotten is awaited.
+// it: its staged file must stay. Nothing of a set that was forgotten is awaited, nor
+// of one that was abandoned (failed) but by a volume.
 func (c *Catalog) Awaited(ctx context.Context, id capstan.SetID, number capstan.ArchiveNumber) (bool, error) {
 	row, err := c.findSet(ctx, id)
 	if err == nil && !row.forgotten.IsZero() {
@@ -249,7 +250,8 @@ func (c *Catalog) Awaited(ctx context.Context, id capstan.SetID, number capstan.
 	if err == nil && !awaited {
 		good, err = one(ctx, c.reads, sqlGood, with(row.no, int64(number)), new(int64))
 	}
-	return awaited || !good, c.failed(ctx, "demand of an archive", err)
+	given := err == nil && row.set.Status == capstan.RunFailed // somebody said that it may be lost
+	return awaited || !good && !given, c.failed(ctx, "demand of an archive", err)
 }
 
 // StageAt gives the id of the stage that was last opened at a location; empty if

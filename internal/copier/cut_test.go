@@ -239,10 +239,10 @@ func until(t *testing.T, what string, is func() bool) {
 func TestCancelledAtEveryStep(t *testing.T) {
 	t.Parallel()
 	why := errors.New("enough")
+	template := sealed(t, 1000)
 	for n := int64(1); ; n++ {
-		r := newRig(t, memory(t))
+		r := copied(t, template)
 		r.options.LeaseTime = leaseForTests
-		r.pack(1000)
 		ctx, cancel := context.WithCancelCause(t.Context())
 		var count atomic.Int64
 		r.eachStep(func() {
@@ -267,6 +267,7 @@ func TestCancelledAtEveryStep(t *testing.T) {
 		r.complete()
 		r.requireUntouched(before, "taken up again")
 		cancel(nil)
+		r.close()
 		if count.Load() < n {
 			return
 		}

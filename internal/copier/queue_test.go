@@ -1,6 +1,7 @@
 package copier
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"os"
@@ -181,7 +182,8 @@ func TestFaultSweep(t *testing.T) {
 		for _, attempts := range []int{1, 2} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				for n := int64(1); faultAt(t, n, stay, attempts); n++ {
+				template := sealed(t, 1000, 2000)
+				for n := int64(1); faultAt(t, template, n, stay, attempts); n++ {
 				}
 			})
 		}
@@ -189,11 +191,11 @@ func TestFaultSweep(t *testing.T) {
 }
 
 // faultAt reports whether there was an n-th operation.
-func faultAt(t *testing.T, n int64, stay bool, attempts int) (met bool) {
+func faultAt(t *testing.T, template string, n int64, stay bool, attempts int) (met bool) {
 	t.Helper()
-	r := newRig(t, memory(t))
+	r := copied(t, template)
+	defer r.close()
 	r.options.Attempts = attempts
-	r.pack(1000, 2000)
 	var count atomic.Int64
 	at := ""
 	r.fault("a", func(op disk.Op, _ string, _ int) error {
@@ -232,10 +234,10 @@ func faultAt(t *testing.T, n int64, stay bool, attempts int) (met bool) {
 // A fault at each operation on the stage while the volumes read from it.
 func TestStageFaultSweep(t *testing.T) {
 	t.Parallel()
+	template := sealed(t, 1000)
 	for n := int64(1); ; n++ {
-		r := newRig(t, memory(t))
+		r := copied(t, template)
 		r.options.Attempts = 1
-		r.pack(1000)
 		var count atomic.Int64
 		r.fault("stage", func(disk.Op, string, int) error {
 			if count.Add(1) == n {
@@ -247,6 +249,7 @@ func TestStageFaultSweep(t *testing.T) {
 		r.requireTrue("a fault in the stage")
 		r.fault("stage", nil)
 		r.complete()
+		r.close()
 		if count.Load() < n {
 			return
 		}
@@ -309,6 +312,21 @@ func TestCatalogFails(t *testing.T) {
 	}
 	r.must(r.stage.Close())
 	r.next().complete()
+}
+
+// Who packs holds an entry writer of the set, which may fail or close at any moment:
+// that is nothing to the copies.
+func TestEntryWriterThatFailed(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, memory(t))
+	r.pack(1000)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	w := r.catalog.NewEntryWriter(ctx, r.set)
+	_ = w.Add(ctx, []capstan.Entry{{Path: "a", Kind: capstan.KindFile, Outcome: capstan.OutcomeExcluded, Links: 1}}) // it fails now or later
+	r.bring(capstan.CopyWritten, capstan.CopyWritten)
+	_ = w.Close() // it has failed
+	r.requireWhole()
 }
 
 // The queue may be stopped at any time, and taken up again.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"capstan"
+	"capstan/internal/copier"
 )
 
 // attendTime bounds how long one volume of several may take to answer before a
@@ -17,22 +18,28 @@ const attendTime = 20 * time.Second
 // attend does something with every volume of the run that is open. Of several,
 // one that fails or does not answer is left to its owner, which tries again later;
 // the error of a single one is the run's.
-func (r *backupRun) attend(ctx context.Context, work func(ctx context.Context, volume capstan.Volume) error) error {
+//
+// The work of a volume that is left aside may still go on: what it found goes
+// through found, which is called after work, only for a volume that answered, and
+// not by another goroutine.
+func attend[T any](ctx context.Context, r *backupRun, work func(ctx context.Context, volume capstan.Volume) (T, error), found func(volume capstan.Volume, what T)) error {
 	for i := range r.Volumes {
 		v := &r.Volumes[i]
-		if v.Opened == nil {
+		opened := v.Opened
+		if opened == nil {
 			continue
 		}
 		stage := r.Tracker.Stage(stageBegin)
 		stage.Begin()
 		done := stage.Wait(forStart, v.Info.Location)
-		err := within(ctx, len(r.Volumes) > 1, func(ctx context.Context) error { return work(ctx, v.Opened) })
+		what, err := within(ctx, len(r.Volumes) > 1, func(ctx context.Context) (T, error) { return work(ctx, opened) })
 		done()
 		stage.End()
 		if cause := context.Cause(ctx); cause != nil {
 			return cause
 		}
 		if err == nil {
+			found(opened, what)
 			continue
 		}
 		if len(r.Volumes) == 1 || errors.Is(err, capstan.ErrSetExists) {
@@ -45,19 +52,26 @@ func (r *backupRun) attend(ctx context.Context, work func(ctx context.Context, v
 }
 
 // within does work, and leaves it behind when it takes too long.
-func within(ctx context.Context, limited bool, work func(ctx context.Context) error) error {
+func within[T any](ctx context.Context, limited bool, work func(ctx context.Context) (T, error)) (what T, err error) {
 	if !limited {
 		return work(ctx)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, attendTime, fmt.Errorf("it did not answer within %v", attendTime))
 	defer cancel()
-	result := make(chan error, 1)
-	go func() { result <- work(ctx) }()
+	type answer struct {
+		what T
+		err  error
+	}
+	result := make(chan answer, 1)
+	go func() {
+		what, err := work(ctx)
+		result <- answer{what, err}
+	}()
 	select {
-	case err := <-result:
-		return err
+	case a := <-result:
+		return a.what, a.err
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return what, context.Cause(ctx)
 	}
 }
 
@@ -65,15 +79,14 @@ func within(ctx context.Context, limited bool, work func(ctx context.Context) er
 // of them has a set of that name already that is not ours.
 func (r *backupRun) reserve(ctx context.Context, set capstan.Set) (taken string, err error) {
 	var claimed []capstan.Volume
-	at := ""
-	err = r.attend(ctx, func(ctx context.Context, volume capstan.Volume) error {
-		at = volume.Info().Location
+	var at *capstan.Error
+	err = attend(ctx, r, func(ctx context.Context, volume capstan.Volume) (struct{}, error) {
 		err := volume.ClaimSet(ctx, set.ID, r.claimant(set))
-		if err == nil {
-			claimed = append(claimed, volume)
+		if errors.Is(err, capstan.ErrSetExists) {
+			err = &capstan.Error{Class: capstan.ErrSetExists, Op: "claim set", Object: volume.Info().Location, Err: err}
 		}
-		return err
-	})
+		return struct{}{}, err
+	}, func(volume capstan.Volume, _ struct{}) { claimed = append(claimed, volume) })
 	if err == nil && r.Stage != nil {
 		err = r.Stage.ClaimSet(ctx, set.ID)
 	}
@@ -87,8 +100,8 @@ func (r *backupRun) reserve(ctx context.Context, set capstan.Set) (taken string,
 			}
 		}
 	}
-	if errors.Is(err, capstan.ErrSetExists) {
-		return at, nil
+	if errors.As(err, &at) && at.Class == capstan.ErrSetExists { //nolint:errorlint // the class that was set above
+		return at.Object, nil
 	}
 	return "", err
 }
@@ -96,11 +109,9 @@ func (r *backupRun) reserve(ctx context.Context, set capstan.Set) (taken string,
 // discard removes the unfinished files of the set from its volumes, and tells how
 // many. Those in the stage are gone since it was opened.
 func (r *backupRun) discard(ctx context.Context) (files int, err error) {
-	err = r.attend(ctx, func(ctx context.Context, volume capstan.Volume) error {
-		n, err := volume.Discard(ctx, r.set.ID)
-		files += n
-		return err
-	})
+	err = attend(ctx, r, func(ctx context.Context, volume capstan.Volume) (int, error) {
+		return volume.Discard(ctx, r.set.ID)
+	}, func(_ capstan.Volume, n int) { files += n })
 	return files, err
 }
 
@@ -132,16 +143,20 @@ func (r *backupRun) adoptArchives(ctx context.Context, set capstan.SetID) (int, 
 	if err != nil {
 		return 0, err
 	}
-	copies, err := r.Catalog.Copies(ctx, set)
+	all, err := r.Catalog.Copies(ctx, set)
 	if err != nil {
 		return 0, err
+	}
+	copies := make(map[capstan.ArchiveNumber][]capstan.Copy, len(archives))
+	for _, c := range all {
+		copies[c.Number] = append(copies[c.Number], c)
 	}
 	kept, unstaged := 0, 0
 	r.adopted = map[capstan.ArchiveNumber]bool{}
 	var lost []capstan.ArchiveNumber
 	known := make(map[string]bool, len(archives))
 	for _, archive := range archives {
-		there, err := r.whereabouts(ctx, archive, copies, staged, onVolumes)
+		there, err := r.whereabouts(ctx, archive, copies[archive.Number], staged, onVolumes)
 		if err != nil {
 			return 0, err
 		}
@@ -152,7 +167,7 @@ func (r *backupRun) adoptArchives(ctx context.Context, set capstan.SetID) (int, 
 			r.adopted[archive.Number] = true
 			continue
 		}
-		if anywhere(archive.Number, copies) {
+		if anywhere(archive.Number, copies[archive.Number]) {
 			r.Say("archive %s is not on the volume as it was written: packing its entries again", archive.Name)
 		} else {
 			unstaged++
@@ -185,13 +200,9 @@ func (r *backupRun) survey(ctx context.Context, set capstan.SetID) (staged holdi
 		staged = listed(files)
 	}
 	onVolumes = map[capstan.VolumeID]holdings{}
-	err = r.attend(ctx, func(ctx context.Context, volume capstan.Volume) error {
-		files, err := volume.List(ctx, set)
-		if err == nil {
-			onVolumes[volume.Info().ID] = listed(files)
-		}
-		return err
-	})
+	err = attend(ctx, r, func(ctx context.Context, volume capstan.Volume) ([]capstan.StoredFile, error) {
+		return volume.List(ctx, set)
+	}, func(volume capstan.Volume, files []capstan.StoredFile) { onVolumes[volume.Info().ID] = listed(files) })
 	return staged, onVolumes, err
 }
 
@@ -201,7 +212,7 @@ func (r *backupRun) whereabouts(ctx context.Context, a capstan.Archive, copies [
 	there = staged.has(a)
 	var gone []capstan.VolumeID
 	for _, c := range copies {
-		if c.Number != a.Number || !slices.Contains(r.volumeIDs(), c.Volume) {
+		if !slices.ContainsFunc(r.Volumes, func(v copier.Volume) bool { return v.Info.ID == c.Volume }) {
 			continue
 		}
 		good := c.State == capstan.CopyWritten || c.State == capstan.CopyVerified
@@ -228,10 +239,11 @@ func (r *backupRun) whereabouts(ctx context.Context, a capstan.Archive, copies [
 // renamed just before the catalog could say so, or belongs to the set's
 // unfinished end (manifest, sums).
 func (r *backupRun) removeOrphans(ctx context.Context, set capstan.SetID, known map[string]bool) error {
-	return r.attend(ctx, func(ctx context.Context, volume capstan.Volume) error {
+	return attend(ctx, r, func(ctx context.Context, volume capstan.Volume) (struct{}, error) {
+		var nothing struct{}
 		files, err := volume.List(ctx, set)
 		if err != nil {
-			return err
+			return nothing, err
 		}
 		var orphans []string
 		for _, file := range files {
@@ -241,27 +253,25 @@ func (r *backupRun) removeOrphans(ctx context.Context, set capstan.SetID, known 
 		}
 		if len(orphans) > 0 {
 			if err := volume.Remove(ctx, set, orphans...); err != nil {
-				return err
+				return nothing, err
 			}
 		}
-		return volume.ClaimSet(ctx, set, r.owner()) // with its last file the volume gave up the set's name
-	})
+		return nothing, volume.ClaimSet(ctx, set, r.owner()) // with its last file the volume gave up the set's name
+	}, func(capstan.Volume, struct{}) {})
 }
 
-// demand asks for the set on the volumes of this run, and on no others.
+// demand asks for the set on the volumes of this run, and on no others. It asks
+// first: at no moment shall nobody want what only the stage has.
 func (r *backupRun) demand(ctx context.Context) error {
 	ids := r.volumeIDs()
 	before, err := r.Catalog.Demands(ctx, r.set.ID)
-	if err != nil {
-		return err
+	if err == nil {
+		err = r.Catalog.Demand(ctx, r.set.ID, ids...)
 	}
 	for _, d := range before {
-		if slices.Contains(ids, d.Volume) || d.State == capstan.CopyForgotten {
-			continue
-		}
-		if err := r.Catalog.AbandonDemand(ctx, r.set.ID, d.Volume); err != nil {
-			return err
+		if err == nil && !slices.Contains(ids, d.Volume) && d.State != capstan.CopyForgotten {
+			err = r.Catalog.AbandonDemand(ctx, r.set.ID, d.Volume)
 		}
 	}
-	return r.Catalog.Demand(ctx, r.set.ID, ids...)
+	return err
 }

@@ -228,19 +228,34 @@ func (r *backupRun) finishRetry(ctx context.Context, runErr error) (Summary, err
 	return summary, err
 }
 
-// rate sets the status of a finished set from what is in the catalog.
+// rate sets the status of a finished set from what is in the catalog. A set of
+// which an archive was given up for good has failed; one that is whole on no volume
+// is partial, whatever nobody asks for any more.
 func (r *backupRun) rate(ctx context.Context) error {
 	demands, err := r.Catalog.Demands(ctx, r.set.ID)
 	if err != nil {
 		return err
 	}
-	status := capstan.RunComplete
-	if r.set.Counts.Failed > 0 {
+	status, whole := capstan.RunComplete, 0
+	for _, d := range demands {
+		switch d.State {
+		case capstan.CopyWritten:
+			whole++
+		case capstan.CopyForgotten:
+		default:
+			status = capstan.RunPartial
+		}
+	}
+	if r.set.Counts.Failed > 0 || whole == 0 {
 		status = capstan.RunPartial
 	}
-	for _, d := range demands {
-		if d.State != capstan.CopyWritten && d.State != capstan.CopyForgotten {
-			status = capstan.RunPartial
+	if whole == 0 && !slices.ContainsFunc(demands, func(d capstan.Demand) bool { return d.State != capstan.CopyForgotten }) {
+		nowhere, err := r.onlyStaged(ctx, r.set.ID)
+		if err != nil {
+			return err
+		}
+		if len(nowhere) > 0 {
+			status = capstan.RunFailed
 		}
 	}
 	return r.Catalog.SetStatus(ctx, r.set.ID, status, r.set.Counts)
