@@ -133,9 +133,9 @@ type backupRun struct {
 	queue   atomic.Pointer[copier.Queue]   // to the volumes; nil without a stage, and before it is started
 	started time.Time
 
-	counted    sync.Once // the bytes of the set's own files
-	packed     sync.Once // sets end
-	end        time.Time
+	counted    sync.Once   // the bytes of the set's own files
+	packed     sync.Once   // sets end
+	end        capstan.Set // the set, as it is when all is packed
 	outcomesMu sync.Mutex
 	outcomes   []copier.Outcome
 }

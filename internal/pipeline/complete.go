@@ -35,12 +35,14 @@ func (r *backupRun) complete(ctx context.Context) error {
 // finishVolume writes the set's own files on one volume, of which the tally
 // counts one copy.
 func (r *backupRun) finishVolume(ctx context.Context, volume capstan.Volume, beat func()) error {
-	counts, _, _ := r.tally.read()
-	set := r.set
-	r.packed.Do(func() { r.end = r.Now() })
-	if set.Counts = counts; set.Finished.IsZero() {
-		set.Finished = r.end // the same on all volumes
-	}
+	r.packed.Do(func() { // the same for all volumes
+		r.end = r.set
+		r.end.Counts, _, _ = r.tally.read()
+		if r.end.Finished.IsZero() {
+			r.end.Finished = r.Now()
+		}
+	})
+	set := r.end
 	finish := finisher{Engine: r.Engine, set: set, to: r.Recipients, before: r.before, owner: r.owner(), beat: beat}
 	bytes, err := finish.write(ctx, volume)
 	if err == nil {
