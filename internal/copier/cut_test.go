@@ -319,8 +319,9 @@ func loseLease(t *testing.T, in disk.Op, file string) {
 	r.pack(1000)
 	var taken *catalog.Lease
 	var violations atomic.Int64
-	lost, giveBack := make(chan struct{}), make(chan struct{})
+	started, lost, giveBack := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	r.fault("a", func(op disk.Op, path string, _ int) error {
+		<-started
 		owner := r.queue.owners[0]
 		select {
 		case <-lost:
@@ -353,6 +354,7 @@ func loseLease(t *testing.T, in disk.Op, file string) {
 		return nil
 	})
 	r.start(t.Context())
+	close(started)
 	if file == ".tar.part" {
 		<-lost
 		until(t, "it waits for the volume", func() bool { return stageWaits(r, progress.ForLock) })
