@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"os"
+	"os/signal"
 	"slices"
 	"sync"
 	"syscall"
@@ -21,6 +22,9 @@ func Served() bool {
 	if text == "" {
 		return false
 	}
+	// What ends the test's whole process group (Ctrl-C, a time limit) shall not end
+	// the server before it has unmounted; that the test is gone it learns by its socket.
+	signal.Ignore(unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT)
 	control, err := newLine(os.NewFile(controlFD, "control"))
 	if err != nil {
 		return true // nobody is there who could be told
