@@ -13,6 +13,8 @@
 // (fsync=off) unless the test turns it on. All of them that were made from one
 // template have the same system identifier.
 //
+// It is for Linux; tests that use it are in files for Linux.
+//
 // Blocking: every wait has a deadline, after which the test fails with the end of
 // the server's log.
 package pgtest
