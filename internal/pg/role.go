@@ -15,6 +15,7 @@ const (
 	RoleStartup      Role = "startup"
 	RoleWalsender    Role = "walsender"
 	RoleBackend      Role = "client backend"
+	RoleWorker       Role = "worker" // of autovacuum, a parallel query or a subscription; ends like a backend
 	RoleAuxiliary    Role = "auxiliary"
 )
 
@@ -59,15 +60,24 @@ func roleOfTitle(title string) Role {
 	case "startup":
 		return RoleStartup
 	}
+	for _, worker := range [...]string{"autovacuum worker", "logical replication", "parallel worker", "slotsync worker", "slot sync worker"} {
+		if isTitle(title, worker) {
+			return RoleWorker
+		}
+	}
 	for _, auxiliary := range [...]string{
-		"background writer", "walwriter", "walreceiver", "walsummarizer", "stats collector", "logger", "autovacuum launcher",
-		"autovacuum worker", "logical replication", "parallel worker", "io worker", "slotsync worker", "slot sync worker",
+		"background writer", "walwriter", "walreceiver", "walsummarizer", "stats collector", "logger", "autovacuum launcher", "io worker",
 	} {
-		if title == auxiliary || strings.HasPrefix(title, auxiliary+" ") {
+		if isTitle(title, auxiliary) {
 			return RoleAuxiliary
 		}
 	}
 	return RoleUnknown
+}
+
+// isTitle reports a role's title, with or without what it does at present.
+func isTitle(title, role string) bool {
+	return title == role || strings.HasPrefix(title, role+" ")
 }
 
 // isBackend reports a title of the form "user database host activity": the host

@@ -21,8 +21,8 @@ func TestRoleOf(t *testing.T) {
 		{"postgres: walsender rep db 10.0.0.1(53422) START_REPLICATION", "", RoleWalsender},
 		{"postgres: postgres postgres [local] SELECT", "", RoleBackend},
 		{"postgres: io worker 0", "", RoleAuxiliary},
-		{"postgres: logical replication apply worker for subscription 16391", "", RoleAuxiliary},
-		{"postgres: slotsync worker", "", RoleAuxiliary},
+		{"postgres: logical replication apply worker for subscription 16391", "", RoleWorker},
+		{"postgres: slotsync worker", "", RoleWorker},
 		{"postgres: my extension's worker", "", RoleUnknown},
 		{"", "", RoleExiting},
 		{"\x00\x00", evil, RoleExiting},
@@ -65,7 +65,7 @@ func FuzzRoleOf(f *testing.F) {
 		// A backend is never taken for one of the server's own processes, whatever its user and database are called.
 		switch got := RoleOf("postgres: "+line+" "+cluster+" 127.0.0.1(5) idle", ""); got {
 		case RoleBackend, RoleWalsender:
-		case RoleUnknown, RoleExiting, RoleAuxiliary, RoleCheckpointer, RoleArchiver, RoleStartup:
+		case RoleUnknown, RoleExiting, RoleAuxiliary, RoleWorker, RoleCheckpointer, RoleArchiver, RoleStartup:
 			t.Errorf("%q %q: %s", line, cluster, got)
 		}
 	})
