@@ -17,6 +17,7 @@ const (
 	OpWrite   Op = "write"
 	OpSync    Op = "sync"
 	OpClose   Op = "close"
+	OpOwn     Op = "change the owner of"
 	OpRename  Op = "rename"
 	OpRemove  Op = "remove"
 	OpMkdir   Op = "mkdir"

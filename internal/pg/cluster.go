@@ -123,6 +123,11 @@ func (c *Cluster) PIDFile() (file pgdata.PIDFile, found bool, err error) {
 	return file, err == nil, err
 }
 
+// ReadFile reads a small file of the data directory, by its path below it.
+func (c *Cluster) ReadFile(name string, limit int64) ([]byte, error) {
+	return c.fsys.ReadFile(filepath.Join(c.Dir, name), limit)
+}
+
 // Settings asks the server's program for the values of settings as the next start
 // would take them, with the options that the running server was started with if
 // there is one. It takes tens of milliseconds for each.

@@ -24,6 +24,49 @@ import (
 // The handle is a pidfd, so that the number cannot go to another process between
 // the look and the signal. Linux before 5.3 has none; there a moment remains.
 func (c *Cluster) Signal(p Process, signal syscall.Signal, verify func(now Process) error) error {
+	return c.send(p, signal, c.here(verify))
+}
+
+// here adds to a question whether the process works in PGDATA.
+func (c *Cluster) here(verify func(now Process) error) func(now Process) error {
+	return func(now Process) error {
+		works, err := c.worksHere(now.PID)
+		if err == nil && !works {
+			err = errors.New("it does not work in " + c.Dir)
+		}
+		if err == nil && verify != nil {
+			err = verify(now)
+		}
+		return err
+	}
+}
+
+// SignalBelow is Signal for a command that a child of the server has started. It
+// may work in any directory; that it still stands below that child is looked at
+// instead. Without a parent, because that is gone, it has to work in PGDATA.
+func (c *Cluster) SignalBelow(p Process, parent *Process, signal syscall.Signal) error {
+	if parent == nil {
+		return c.Signal(p, signal, nil)
+	}
+	return c.send(p, signal, func(now Process) error {
+		below, err := c.Descendants(parent.PID)
+		if err != nil {
+			return err
+		}
+		above, err := c.look(parent.PID)
+		if err != nil {
+			return err
+		}
+		for _, one := range below {
+			if one.PID == now.PID && one.Start == now.Start && parent.same(above) {
+				return nil
+			}
+		}
+		return fmt.Errorf("it does not stand below process %d any more", parent.PID)
+	})
+}
+
+func (c *Cluster) send(p Process, signal syscall.Signal, verify func(now Process) error) error {
 	switch signal {
 	case syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT:
 	default:
@@ -72,17 +115,8 @@ func (c *Cluster) verify(p Process, signal syscall.Signal, question func(now Pro
 	if !p.same(now) {
 		return refusedSignal(p, signal, fmt.Errorf("its parent is %d, not %d", now.PPID, p.PPID))
 	}
-	works, err := c.worksHere(p.PID)
-	if err != nil {
-		return err
-	}
-	if !works {
-		return refusedSignal(p, signal, errors.New("it does not work in "+c.Dir))
-	}
-	if question != nil {
-		if err := question(now); err != nil {
-			return refusedSignal(p, signal, err)
-		}
+	if err := question(now); err != nil {
+		return refusedSignal(p, signal, err)
 	}
 	return nil
 }
@@ -117,7 +151,7 @@ func (c *Cluster) Cut(p Process, verify func(now Process) error) (int, error) {
 		return 0, fmt.Errorf("pidfd_open %d: %w", p.PID, err)
 	}
 	defer unix.Close(handle) //nolint:errcheck // nothing is written through it
-	if err := c.verify(p, syscall.SIGTERM, verify); err != nil {
+	if err := c.verify(p, syscall.SIGTERM, c.here(verify)); err != nil {
 		return 0, err
 	}
 	names, err := os.ReadDir(filepath.Join(c.proc, strconv.Itoa(p.PID), "fd"))
