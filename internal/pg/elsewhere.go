@@ -46,7 +46,7 @@ func (*Cluster) Gone(context.Context, Process, time.Duration) error { return els
 func (*Cluster) Signal(Process, syscall.Signal, func(Process) error) error { return elsewhere() }
 
 // SignalBelow needs Linux.
-func (*Cluster) SignalBelow(Process, *Process, syscall.Signal) error { return elsewhere() }
+func (*Cluster) SignalBelow(Process, syscall.Signal) ([]Process, error) { return nil, elsewhere() }
 
 // Cut needs Linux.
 func (*Cluster) Cut(Process, func(Process) error) (int, error) { return 0, elsewhere() }

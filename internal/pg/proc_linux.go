@@ -262,7 +262,7 @@ func (c *Cluster) Children(server Server, clusterName string) ([]Child, error) {
 	if server.Presence != Alive {
 		return nil, nil
 	}
-	found, err := c.all(func(p Process) bool { return p.PPID == server.Process.PID && !p.Dead })
+	found, err := c.below(server.Process.PID)
 	children := make([]Child, 0, len(found))
 	for _, p := range found {
 		children = append(children, Child{Process: p, Role: RoleOf(p.Title, clusterName)})
@@ -270,21 +270,56 @@ func (c *Cluster) Children(server Server, clusterName string) ([]Child, error) {
 	return children, err
 }
 
-// Descendants are the processes below a process: of an archiver, its command.
+// Descendants are the processes below a process: of an archiver, its command. Each
+// stands behind the one that it was started by.
 func (c *Cluster) Descendants(pid int) ([]Process, error) {
-	everybody, err := c.all(func(p Process) bool { return !p.Dead })
-	if err != nil {
-		return nil, err
-	}
-	below := []int{pid}
 	var found []Process
-	for next := 0; next < len(below); next++ {
-		for _, p := range everybody {
-			if p.PPID == below[next] && !slices.Contains(below, p.PID) {
-				below, found = append(below, p.PID), append(found, p)
+	for next := -1; next < len(found); next++ {
+		parent := pid
+		if next >= 0 {
+			parent = found[next].PID
+		}
+		children, err := c.below(parent)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range children {
+			if !slices.ContainsFunc(found, p.same) {
+				found = append(found, p)
 			}
 		}
 	}
+	return found, nil
+}
+
+// below are the living children of a process. The system keeps a list of them for
+// each thread; where it does not show it, every process is asked for its parent.
+func (c *Cluster) below(pid int) ([]Process, error) {
+	threads := filepath.Join(c.proc, strconv.Itoa(pid), "task")
+	names, err := os.ReadDir(threads)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+		return nil, nil // it has ended; its children are another's
+	}
+	var list []byte
+	for _, name := range names {
+		some, readErr := os.ReadFile(filepath.Join(threads, name.Name(), "children"))
+		list, err = append(append(list, some...), ' '), errors.Join(err, readErr)
+	}
+	if err != nil {
+		return c.all(func(p Process) bool { return p.PPID == pid && !p.Dead })
+	}
+	var found []Process
+	for _, field := range strings.Fields(string(list)) {
+		child, err := strconv.Atoi(field)
+		if err != nil {
+			return nil, fmt.Errorf("list of children of process %d: %w", pid, err)
+		}
+		p, err := c.look(child)
+		if err == nil && p.PPID == pid && !p.Dead {
+			found = append(found, p)
+		}
+	}
+	slices.SortFunc(found, func(a, b Process) int { return a.PID - b.PID })
 	return found, nil
 }
 

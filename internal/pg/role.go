@@ -60,6 +60,9 @@ func roleOfTitle(title string) Role {
 	case "startup":
 		return RoleStartup
 	}
+	if title == "logical replication launcher" {
+		return RoleAuxiliary
+	}
 	for _, worker := range [...]string{"autovacuum worker", "logical replication", "parallel worker", "slotsync worker", "slot sync worker"} {
 		if isTitle(title, worker) {
 			return RoleWorker

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -41,56 +42,66 @@ func (c *Cluster) here(verify func(now Process) error) func(now Process) error {
 	}
 }
 
-// SignalBelow is Signal for a command that a child of the server has started. It
-// may work in any directory; that it still stands below that child is looked at
-// instead. Without a parent, because that is gone, it has to work in PGDATA.
-func (c *Cluster) SignalBelow(p Process, parent *Process, signal syscall.Signal) error {
-	if parent == nil {
-		return c.Signal(p, signal, nil)
+// SignalBelow sends a signal to everything that stands below a child of the server:
+// to the processes of a command that it has started, which may work in any
+// directory. All are held by handles and looked at once more before the first one
+// gets it, since they leave their place when one above them ends. It gives those
+// that it was sent to.
+func (c *Cluster) SignalBelow(parent Process, signal syscall.Signal) (sent []Process, err error) {
+	if err := allowed(parent, signal); err != nil {
+		return nil, err
 	}
-	return c.send(p, signal, func(now Process) error {
-		below, err := c.Descendants(parent.PID)
+	below, err := c.Descendants(parent.PID)
+	if err != nil {
+		return nil, err
+	}
+	handles := make(map[int]int, len(below))
+	defer func() {
+		for _, handle := range handles {
+			release(handle)
+		}
+	}()
+	for _, p := range below {
+		handle, err := hold(p.PID)
 		if err != nil {
-			return err
+			continue // it has ended
 		}
-		above, err := c.look(parent.PID)
-		if err != nil {
-			return err
+		handles[p.PID] = handle
+	}
+	again, err := c.Descendants(parent.PID)
+	if err != nil {
+		return nil, err
+	}
+	if above, err := c.look(parent.PID); err != nil || !parent.same(above) {
+		return nil, ErrGone
+	}
+	for _, p := range below {
+		handle, held := handles[p.PID]
+		if !held || !slices.ContainsFunc(again, p.same) {
+			continue
 		}
-		for _, one := range below {
-			if one.PID == now.PID && one.Start == now.Start && parent.same(above) {
-				return nil
-			}
+		if err := deliver(handle, p.PID, signal); err == nil {
+			sent = append(sent, p)
+		} else if !errors.Is(err, unix.ESRCH) {
+			return sent, err
 		}
-		return fmt.Errorf("it does not stand below process %d any more", parent.PID)
-	})
+	}
+	return sent, nil
 }
 
 func (c *Cluster) send(p Process, signal syscall.Signal, verify func(now Process) error) error {
-	switch signal {
-	case syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT:
-	default:
-		return refusedSignal(p, signal, errors.New("this signal is never sent to a server"))
+	if err := allowed(p, signal); err != nil {
+		return err
 	}
-	handle, err := unix.PidfdOpen(p.PID, 0)
-	switch {
-	case errors.Is(err, unix.ESRCH):
-		return ErrGone
-	case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EPERM): // an old kernel, or a filter of a container
-		handle = -1
-	case err != nil:
-		return fmt.Errorf("pidfd_open %d: %w", p.PID, err)
-	default:
-		defer unix.Close(handle) //nolint:errcheck // nothing is written through it
+	handle, err := hold(p.PID)
+	if err != nil {
+		return err
 	}
+	defer release(handle)
 	if err := c.verify(p, signal, verify); err != nil {
 		return err
 	}
-	if handle < 0 {
-		err = unix.Kill(p.PID, signal)
-	} else {
-		err = unix.PidfdSendSignal(handle, signal, nil, 0)
-	}
+	err = deliver(handle, p.PID, signal)
 	switch {
 	case errors.Is(err, unix.ESRCH):
 		return ErrGone
@@ -101,6 +112,47 @@ func (c *Cluster) send(p Process, signal syscall.Signal, verify func(now Process
 		}
 	}
 	return err
+}
+
+// allowed refuses what is never sent. SIGQUIT is an immediate stop: whoever sends it
+// has shown before that it is safe.
+func allowed(p Process, signal syscall.Signal) error {
+	switch signal {
+	case syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT:
+		return nil
+	}
+	return refusedSignal(p, signal, errors.New("this signal is never sent to a server"))
+}
+
+// noHandle is the handle of a process where the system has none.
+const noHandle = -1
+
+// hold gives a handle that keeps a process's number from being another's.
+func hold(pid int) (int, error) {
+	handle, err := unix.PidfdOpen(pid, 0)
+	switch {
+	case errors.Is(err, unix.ESRCH):
+		return noHandle, ErrGone
+	case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EPERM): // an old kernel, or a filter of a container
+		return noHandle, nil
+	case err != nil:
+		return noHandle, fmt.Errorf("pidfd_open %d: %w", pid, err)
+	}
+	return handle, nil
+}
+
+func release(handle int) {
+	if handle != noHandle {
+		_ = unix.Close(handle) // nothing was written through it
+	}
+}
+
+// deliver sends a signal through a handle.
+func deliver(handle, pid int, signal syscall.Signal) error {
+	if handle == noHandle {
+		return unix.Kill(pid, signal)
+	}
+	return unix.PidfdSendSignal(handle, signal, nil, 0)
 }
 
 // verify looks at a process once more.
@@ -141,16 +193,14 @@ var ErrForbidden = errors.New("the system does not allow it (Yama's ptrace_scope
 // of sockets that it shut down. ErrForbidden says that this is not allowed here;
 // nothing was touched then.
 func (c *Cluster) Cut(p Process, verify func(now Process) error) (int, error) {
-	handle, err := unix.PidfdOpen(p.PID, 0)
-	switch {
-	case errors.Is(err, unix.ESRCH):
-		return 0, ErrGone
-	case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EPERM):
-		return 0, ErrForbidden
-	case err != nil:
-		return 0, fmt.Errorf("pidfd_open %d: %w", p.PID, err)
+	handle, err := hold(p.PID)
+	if err != nil {
+		return 0, err
 	}
-	defer unix.Close(handle) //nolint:errcheck // nothing is written through it
+	if handle == noHandle {
+		return 0, ErrForbidden
+	}
+	defer release(handle)
 	if err := c.verify(p, syscall.SIGTERM, c.here(verify)); err != nil {
 		return 0, err
 	}

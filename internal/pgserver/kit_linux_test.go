@@ -43,7 +43,7 @@ type rig struct {
 
 func newRig(t *testing.T, major int, conf ...string) *rig {
 	t.Helper()
-	s := pgtest.New(t, pgtest.Options{Major: major, Conf: append([]string{"wal_level = logical", "max_wal_senders = 5", "max_prepared_transactions = 5"}, conf...)})
+	s := pgtest.New(t, pgtest.Options{Major: major, Conf: append([]string{"wal_level = logical", "max_prepared_transactions = 5"}, conf...)})
 	cluster, err := pg.Open(disk.FS{}, s.Data)
 	if err != nil {
 		t.Fatal(err)
@@ -98,7 +98,7 @@ func (r *rig) stoppedCleanly(summary StopSummary) {
 		r.t.Error("the server is still there")
 	}
 	look := r.look()
-	if !look.Control.State.Clean() || len(look.Strays) > 0 || look.Judge().Phase != PhaseClean {
+	if verdict := look.Judge(); !look.Control.State.Clean() || len(look.Strays) > 0 || verdict.Phase != PhaseClean {
 		r.t.Errorf("after the stop: %+v", look)
 	}
 }
@@ -131,6 +131,13 @@ func (r *rig) until(phase Phase) (look Look) {
 		return verdict.Phase == phase, fmt.Sprintf("%s: %s, not %s", verdict.Phase, verdict.Why, phase)
 	})
 	return look
+}
+
+// verdict is until's verdict.
+func (r *rig) verdict(phase Phase) Verdict {
+	r.t.Helper()
+	look := r.until(phase)
+	return look.Judge()
 }
 
 // consumer is a receiver of WAL that takes what it is sent, or nothing at all, and

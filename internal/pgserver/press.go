@@ -182,10 +182,8 @@ func (s *stopper) pressArchiver(ctx context.Context, look *Look, archiver pg.Chi
 		}
 	case ArchiverAbort:
 		s.coming("SIGTERM to the archive command")
-		for _, command := range look.Commands {
-			if err := s.abort(ctx, command, &archiver.Process); err != nil && !gone(err) {
-				return err
-			}
+		if err := s.abort(ctx, look.Commands, archiver); err != nil {
+			return err
 		}
 		// Between two files, and with an archive_library, there is none.
 		if len(look.Commands) == 0 && on.due(archiverGrace, termAgain) {
@@ -200,20 +198,25 @@ func (s *stopper) pressArchiver(ctx context.Context, look *Look, archiver pg.Chi
 	return nil
 }
 
-// abort sends SIGTERM to a process of the archive command, whose archiver still
-// stands above it or, nil, is gone.
-func (s *stopper) abort(ctx context.Context, command pg.Process, archiver *pg.Process) error {
-	on := s.of(command)
-	if !on.due(0, termAgain) {
+// abort sends SIGTERM to all processes of the archive command.
+func (s *stopper) abort(ctx context.Context, commands []pg.Process, archiver pg.Child) error {
+	due := false
+	for _, command := range commands {
+		due = due || s.of(command).due(0, termAgain)
+	}
+	if !due {
 		return nil
 	}
 	s.env.Step("abort command")
-	if err := s.cluster.SignalBelow(command, archiver, syscall.SIGTERM); err != nil {
-		return err
+	sent, err := s.cluster.SignalBelow(archiver.Process, syscall.SIGTERM)
+	for _, command := range sent {
+		on := s.of(command)
+		on.terms, on.last = on.terms+1, time.Now()
 	}
-	on.terms, on.last = on.terms+1, time.Now()
-	s.act(ctx, "SIGTERM to the archive command %d", command.PID)
-	return nil
+	if len(sent) > 0 {
+		s.act(ctx, "SIGTERM to the archive command: %s", processes(sent))
+	}
+	return err
 }
 
 // pressOrphans is for what a killed server left behind.
@@ -227,9 +230,20 @@ func (s *stopper) pressOrphans(ctx context.Context, strays []pg.Process) error {
 		if pg.RoleOf(stray.Title, s.observer.ClusterName) != pg.RoleUnknown {
 			continue // a child of the killed server ends when it notices
 		}
-		if err := s.abort(ctx, stray, nil); err != nil && !gone(err) {
+		on := s.of(stray)
+		if !on.due(0, termAgain) {
+			continue
+		}
+		s.env.Step("terminate orphan")
+		err := s.cluster.Signal(stray, syscall.SIGTERM, nil)
+		switch {
+		case gone(err), errors.Is(err, capstan.ErrRefused) && !errors.Is(err, syscall.EPERM):
+			continue // its parent has just ended: the next look sees it anew
+		case err != nil:
 			return err
 		}
+		on.terms, on.last = on.terms+1, time.Now()
+		s.act(ctx, "SIGTERM to %s", processes([]pg.Process{stray}))
 	}
 	return nil
 }

@@ -91,12 +91,14 @@ func TestWalsenderWaitTimesOut(t *testing.T) {
 	r.Start()
 	r.logical("lag")
 	r.fill()
-	summary, err := Stop(t.Context(), r.env(), r.cluster, StopOptions{Timeout: 2 * time.Second})
+	r.Signal(syscall.SIGINT)
+	r.until(PhaseWalsender)
+	summary, err := Stop(t.Context(), r.env(), r.cluster, StopOptions{Timeout: time.Second})
 	told, ok := errors.AsType[*capstan.Error](err)
-	if !ok || !errors.Is(err, errTimeout) && !strings.Contains(err.Error(), "not stopped within 2s: walsender") || summary.Status != Stopping || !strings.Contains(told.Next, "--walsender=terminate") {
+	if !ok || !strings.Contains(err.Error(), "not stopped within 1s: walsender") || summary.Status != Stopping || !strings.Contains(told.Next, "--walsender=terminate") {
 		t.Fatalf("%v, %+v", err, summary)
 	}
-	if phases := summary.Phases; len(phases) < 2 || phases[len(phases)-1].Phase != PhaseWalsender || phases[len(phases)-1].Seconds < 0.5 {
+	if phases := summary.Phases; len(phases) != 1 || phases[0].Phase != PhaseWalsender || phases[0].Seconds < 0.1 {
 		t.Errorf("%+v", phases)
 	}
 	r.until(PhaseWalsender)
@@ -122,7 +124,11 @@ func TestPhysicalWalsender(t *testing.T) {
 // policy: nothing that was not archived is lost, no command works on.
 func TestArchiver(t *testing.T) {
 	perMajor(t, func(t *testing.T, major int) {
-		for _, policy := range []ArchiverPolicy{ArchiverFinish, ArchiverAbort, ArchiverPause, ArchiverWait} {
+		policies := []ArchiverPolicy{ArchiverFinish, ArchiverAbort, ArchiverPause, ArchiverWait}
+		if some, ok := map[int][]ArchiverPolicy{13: {ArchiverFinish}, 14: {ArchiverPause}, 16: {ArchiverAbort}}[major]; ok {
+			policies = some // the others take the CPU of all of these
+		}
+		for _, policy := range policies {
 			seconds := "1.5"
 			if policy == ArchiverWait {
 				seconds = "0.2"
@@ -136,9 +142,10 @@ func TestArchiver(t *testing.T) {
 			if !look.Control.State.Clean() || look.Server.File.Status != pgdata.StatusStopping {
 				t.Errorf("%+v", look)
 			}
-			if _, others := look.children(pg.RoleArchiver), look.children(pg.RoleCheckpointer); (len(others) > 0) != (major >= 18) {
-				t.Errorf("checkpointers while the archiver blocks: %+v", others)
-			}
+			pgtest.Eventually(t, time.Minute, func() (bool, string) { // the checkpointer's end comes after what it wrote
+				now := r.look()
+				return len(now.children(pg.RoleArchiver)) == 1 && (len(now.children(pg.RoleCheckpointer)) > 0) == (major >= 18), titles(now.Children)
+			})
 			before, err := r.cluster.ReadFile(autoConf, autoConfLimit)
 			if err != nil {
 				t.Fatal(err)
@@ -151,7 +158,7 @@ func TestArchiver(t *testing.T) {
 			}
 			archived := len(names(t, filepath.Join(dir, "0*")))
 			ready := len(names(t, filepath.Join(r.Data, "pg_wal/archive_status/*.ready")))
-			if ready == 0 != (policy == ArchiverWait) || archived+ready < 5 {
+			if ready == 0 != (policy == ArchiverWait) || archived+ready < 4 {
 				t.Errorf("%s: %d archived, %d ready", policy, archived, ready)
 			}
 			// The next server archives the rest.

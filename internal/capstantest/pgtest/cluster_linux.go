@@ -56,7 +56,6 @@ func New(tb testing.TB, options Options) *Server {
 		"unix_socket_directories = '" + s.Socket + "'",
 		"fsync = off",
 		"shared_buffers = 16MB",
-		"max_connections = 40",
 		"log_line_prefix = '%m [%p] %b '",
 	}, options.Conf...)...)
 	tb.Cleanup(s.end)
