@@ -35,6 +35,8 @@ func advise(told *capstan.Error, command string) error {
 		advised.Safe, advised.Next = "what was restored is whole", "run it again with --overwrite"
 	case "verify":
 		advised.Safe, advised.Next = "what was checked is recorded", "run it again to check the rest"
+	case "stop":
+		advised.Safe, advised.Next = "a server that was told to stop goes on stopping, else everything was put back", "see: capstan pg stop-status"
 	case "rebuild":
 		advised.Safe, advised.Next = "sets that were read are kept", "run it again to read the rest"
 	}

@@ -20,6 +20,8 @@ func (a *app) rootCommand() *cobra.Command {
 		Long: `Capstan backs up file trees into catalogued, verified sets of archives that stock
 tools can restore: tar, zstd, gzip, sha256sum.
 
+It also stops and starts PostgreSQL servers safely around replication and archiving.
+
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 finished, but something named is
 missing, unreadable or damaged; 4 refused for safety; 10 no such set, job or
 volume; 11 locked by another run; 12 wrong key; 130 interrupted.`,
@@ -46,7 +48,7 @@ volume; 11 locked by another run; 12 wrong key; 130 interrupted.`,
 	root.AddCommand(
 		a.backupCommand(), a.restoreCommand(), a.verifyCommand(), a.setsCommand(), a.showCommand(), a.lsCommand(),
 		a.findCommand(), a.catCommand(), a.diffCommand(), a.catalogCommand(), a.doctorCommand(), a.versionCommand(),
-		a.jobsCommand(), a.runsCommand(), a.initCommand(), environmentTopic(),
+		a.jobsCommand(), a.runsCommand(), a.initCommand(), a.pgCommand(), environmentTopic(),
 	)
 	completionOf(root)
 	return root
