@@ -40,7 +40,16 @@ type Cluster struct {
 
 // Open looks at a data directory. It opens nothing that would have to be closed.
 func Open(fsys disk.FS, dir string) (*Cluster, error) {
+	if runtime.GOOS != "linux" {
+		return nil, &capstan.Error{Class: capstan.ErrRefused, Op: "data directory", Object: dir, Err: ErrPlatform, Safe: "nothing was touched"}
+	}
 	failed := func(err error) error {
+		if errors.Is(err, fs.ErrPermission) {
+			return &capstan.Error{
+				Class: capstan.ErrRefused, Op: "data directory", Object: dir, Err: err, Safe: "nothing was touched",
+				Next: "run this as its owner or as root",
+			}
+		}
 		return &capstan.Error{Class: capstan.ErrUsage, Op: "data directory", Object: dir, Err: err, Next: "name the directory that holds PG_VERSION with -D"}
 	}
 	abs, err := filepath.Abs(dir)

@@ -270,3 +270,19 @@ func TestNotACluster(t *testing.T) {
 		}
 	}
 }
+
+func TestArgumentsOfAServer(t *testing.T) {
+	t.Parallel()
+	c := &Cluster{Dir: "/data"}
+	for given, want := range map[string]string{
+		"":                            "-D /data",
+		"-D data -p 5":                "-D /data -p 5",
+		"-Ddata":                      "-D /data",
+		"-p 5 -D /etc/main -c a=b":    "-D /etc/main -p 5 -c a=b",
+		"-c config_file=/x -D/etc/pg": "-D /etc/pg -c config_file=/x",
+	} {
+		if got := strings.Join(c.withData(strings.Fields(given)), " "); got != want {
+			t.Errorf("%q: %q, want %q", given, got, want)
+		}
+	}
+}

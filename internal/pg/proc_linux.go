@@ -384,10 +384,15 @@ func (c *Cluster) OpenPaths(pid int) ([]string, error) {
 	return paths, nil
 }
 
-// commandOf is the program that a process runs and its arguments.
+// commandOf is the program that a postmaster runs and its arguments. After an
+// upgrade of the package it is the new program, which reads the same configuration.
 func (c *Cluster) commandOf(pid int) (path string, args []string, err error) {
 	dir := filepath.Join(c.proc, strconv.Itoa(pid))
 	if path, err = os.Readlink(filepath.Join(dir, "exe")); err != nil {
+		return "", nil, err
+	}
+	path = strings.TrimSuffix(path, " (deleted)")
+	if _, err := os.Stat(path); err != nil {
 		return "", nil, err
 	}
 	line, err := os.ReadFile(filepath.Join(dir, "cmdline"))
@@ -395,11 +400,28 @@ func (c *Cluster) commandOf(pid int) (path string, args []string, err error) {
 		return "", nil, err
 	}
 	words := strings.Split(strings.TrimRight(string(line), "\x00"), "\x00")
-	args = words[1:]
-	if !slices.ContainsFunc(args, func(arg string) bool { return strings.HasPrefix(arg, "-D") }) {
-		args = append([]string{"-D", c.Dir}, args...) // it was named by PGDATA
+	return path, c.withData(words[1:]), nil
+}
+
+// withData completes a server's arguments by where its data or configuration is. A
+// relative path was one from where the server was started, which nobody knows.
+func (c *Cluster) withData(words []string) []string {
+	args := []string{"-D", c.Dir}
+	for i := 0; i < len(words); i++ {
+		dir, ok := strings.CutPrefix(words[i], "-D")
+		switch {
+		case !ok:
+			args = append(args, words[i])
+			continue
+		case dir == "" && i+1 < len(words):
+			i++
+			dir = words[i]
+		}
+		if filepath.IsAbs(dir) {
+			args[1] = dir
+		}
 	}
-	return path, args, nil
+	return args
 }
 
 // Gone waits until a process has ended, a zombie counts, or ctx ends.

@@ -43,7 +43,13 @@ type rig struct {
 
 func newRig(t *testing.T, major int, conf ...string) *rig {
 	t.Helper()
-	s := pgtest.New(t, pgtest.Options{Major: major, Conf: append([]string{"wal_level = logical", "max_prepared_transactions = 5"}, conf...)})
+	return newRigWith(t, pgtest.Options{Major: major}, conf...)
+}
+
+func newRigWith(t *testing.T, options pgtest.Options, conf ...string) *rig {
+	t.Helper()
+	options.Conf = append([]string{"wal_level = logical"}, conf...)
+	s := pgtest.New(t, options)
 	cluster, err := pg.Open(disk.FS{}, s.Data)
 	if err != nil {
 		t.Fatal(err)
@@ -151,7 +157,11 @@ func (r *rig) consume(command string) *consumer {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(r.t.Context(), time.Minute)
 	defer cancel()
-	conn, err := pgconn.Connect(ctx, r.DSN("postgres")+" replication=database")
+	dsn := r.DSN("postgres")
+	if r.TCP {
+		dsn = strings.Replace(dsn, "host="+r.Socket, "host=127.0.0.1", 1)
+	}
+	conn, err := pgconn.Connect(ctx, dsn+" replication=database")
 	if err != nil {
 		r.t.Fatal(err)
 	}

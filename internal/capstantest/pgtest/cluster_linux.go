@@ -25,6 +25,9 @@ type Server struct {
 	Log    string // file that the server writes its log to
 	Socket string // directory of its socket
 	Port   int
+	TCP    bool // it listens on 127.0.0.1 as well
+	// Options are more words of the server's command line, for the next Start.
+	Options []string
 
 	tb     testing.TB
 	exited chan struct{} // of the server that Start started: closed when it has been reaped
@@ -42,7 +45,7 @@ func New(tb testing.TB, options Options) *Server {
 	own(tb, dir)
 	s := &Server{
 		Major: options.Major, Bin: Bin(tb, options.Major), Data: filepath.Join(dir, "data"),
-		Log: filepath.Join(dir, "server.log"), Port: 5432, tb: tb,
+		Log: filepath.Join(dir, "server.log"), Port: 5432, TCP: options.TCP, tb: tb,
 	}
 	run(tb, nil, "cp", "-a", "--reflink=auto", template(tb, options.Major), s.Data)
 	s.Socket = socketDir(tb)

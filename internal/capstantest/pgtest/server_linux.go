@@ -44,7 +44,7 @@ func (s *Server) Spawn() {
 		s.tb.Fatal(err)
 	}
 	defer log.Close()
-	cmd := exec.Command(filepath.Join(s.Bin, "postgres"), "-D", s.Data) //nolint:forbidigo,noctx // outlives nothing: end kills it
+	cmd := exec.Command(filepath.Join(s.Bin, "postgres"), append([]string{"-D", s.Data}, s.Options...)...) //nolint:forbidigo,noctx // outlives nothing: end kills it
 	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", log, log
 	// Should the test process die, the server stops at once.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: Credential(s.tb), Setsid: true, Pdeathsig: syscall.SIGQUIT}
