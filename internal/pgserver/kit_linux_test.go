@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -36,6 +37,8 @@ type rig struct {
 	t       *testing.T
 	cluster *pg.Cluster
 	home    string
+
+	observer *Observer // once a server was looked at
 
 	mu           sync.Mutex
 	audit, warns []string
@@ -109,30 +112,41 @@ func (r *rig) stoppedCleanly(summary StopSummary) {
 	}
 }
 
+// watch gives the observer, which is made while the server runs: asking for
+// cluster_name takes longer than some phases.
+func (r *rig) watch() *Observer {
+	r.t.Helper()
+	if r.observer == nil {
+		o, err := NewObserver(r.t.Context(), r.cluster, "")
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		r.observer = o
+	}
+	return r.observer
+}
+
 func (r *rig) look() Look {
 	r.t.Helper()
-	o, err := NewObserver(r.t.Context(), r.cluster, "")
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	look, err := o.Look(r.t.Context())
+	look, err := r.watch().Look(r.t.Context())
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	return look
 }
 
+// Signal is that of the server, which is watched from then on.
+func (r *rig) Signal(signal syscall.Signal) {
+	r.t.Helper()
+	r.watch()
+	r.Server.Signal(signal)
+}
+
 // until waits until the server is in a phase, and gives the look.
 func (r *rig) until(phase Phase) (look Look) {
 	r.t.Helper()
-	o, err := NewObserver(r.t.Context(), r.cluster, "")
-	if err != nil {
-		r.t.Fatal(err)
-	}
 	pgtest.Eventually(r.t, time.Minute, func() (bool, string) {
-		if look, err = o.Look(r.t.Context()); err != nil {
-			r.t.Fatal(err)
-		}
+		look = r.look()
 		verdict := look.Judge()
 		return verdict.Phase == phase, fmt.Sprintf("%s: %s, not %s", verdict.Phase, verdict.Why, phase)
 	})
