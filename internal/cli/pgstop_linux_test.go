@@ -26,7 +26,7 @@ func mute(t *testing.T, s *pgtest.Server) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Millisecond)
 		defer cancel()
 		_ = conn.Close(ctx)
 	})

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -148,7 +149,7 @@ func (c *Cluster) Settings(ctx context.Context, server Server, names ...string) 
 	values := make(map[string]string, len(names))
 	for _, name := range names {
 		result, err := process.Run(ctx, process.Command{
-			Path: program, Args: append(args[:len(args):len(args)], "-C", name), Dir: c.Dir, As: &c.Owner,
+			Path: program, Args: append(slices.Clip(args), "-C", name), Dir: c.Dir, As: &c.Owner,
 			Timeout: settingPatience,
 		})
 		if err != nil {

@@ -205,8 +205,8 @@ func TestPIDNamespace(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer cmd.Wait() //nolint:errcheck // it is killed
-	defer cmd.Process.Kill()
+	defer cmd.Wait()                          //nolint:errcheck // it is killed
+	defer func() { _ = cmd.Process.Kill() }() // it has ended as a rule
 	pgtest.Eventually(t, time.Minute, func() (bool, string) { return s.PIDFileLine(8) == "ready", s.LogTail() })
 	server := presence(t, c)
 	if server.Presence != Alive || (os.Geteuid() == 0 && (server.File.PID != 1 || server.Process.PID == 1)) {

@@ -309,7 +309,7 @@ func (c *Cluster) below(pid int) ([]Process, error) {
 		return c.all(func(p Process) bool { return p.PPID == pid && !p.Dead })
 	}
 	var found []Process
-	for _, field := range strings.Fields(string(list)) {
+	for field := range strings.FieldsSeq(string(list)) {
 		child, err := strconv.Atoi(field)
 		if err != nil {
 			return nil, fmt.Errorf("list of children of process %d: %w", pid, err)

@@ -120,8 +120,9 @@ func allowed(p Process, signal syscall.Signal) error {
 	switch signal {
 	case syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT:
 		return nil
+	default:
+		return refusedSignal(p, signal, errors.New("this signal is never sent to a server"))
 	}
-	return refusedSignal(p, signal, errors.New("this signal is never sent to a server"))
 }
 
 // noHandle is the handle of a process where the system has none.
@@ -252,7 +253,7 @@ func shut(handle, number int) (bool, error) {
 		return false, err
 	}
 	if _, err := unix.Getpeername(fd); err != nil {
-		return false, nil //nolint:nilerr // it has no other end
+		return false, nil // it has no other end
 	}
 	if err := unix.Shutdown(fd, unix.SHUT_RDWR); err != nil && !errors.Is(err, unix.ENOTCONN) {
 		return false, fmt.Errorf("shutdown: %w", err)

@@ -104,6 +104,7 @@ func (o *Observer) look(ctx context.Context) (Look, error) {
 				return Look{}, fmt.Errorf("look at the files of the startup process: %w", err)
 			}
 			look.Startup = startupFiles(o.Cluster.Dir, paths)
+		default:
 		}
 	}
 	if server.Presence == pg.Absent || server.Presence == pg.Dead {

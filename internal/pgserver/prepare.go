@@ -255,6 +255,7 @@ func (s *stopper) plan(ctx context.Context) error {
 		return refused("stop", s.cluster.Dir, errors.New(verdict.Why), verdict.Safe)
 	case PhaseClean, PhaseKilled:
 		return nil
+	default: // it stops already
 	case PhaseRunning:
 		for _, consumer := range s.options.Consumers {
 			kept, err := withoutPassword(consumer)

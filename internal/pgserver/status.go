@@ -103,8 +103,9 @@ func (l *Look) since(phase Phase) time.Time {
 		return l.Stopping
 	case PhaseRunning, PhaseSync, PhaseCleanup, PhaseRecovery, PhaseStartingPre, PhaseSingle:
 		return l.Server.File.Started
+	default:
+		return time.Time{}
 	}
-	return time.Time{}
 }
 
 // next is the command that goes on from a phase.
@@ -125,6 +126,7 @@ func next(cluster *pg.Cluster, phase Phase) string {
 		return "capstan pg start -D " + cluster.Dir
 	case PhaseSync, PhaseCleanup:
 		return "capstan pg start --unstick -D " + cluster.Dir
+	default:
+		return ""
 	}
-	return ""
 }

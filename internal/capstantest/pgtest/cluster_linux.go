@@ -97,7 +97,7 @@ func freePort(tb testing.TB) int {
 		tb.Fatal(err)
 	}
 	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port //nolint:errcheck,forcetypeassert // of a TCP listener
+	return listener.Addr().(*net.TCPAddr).Port // of a TCP listener
 }
 
 // DSN is the connection string of a database in the form of keywords, as a

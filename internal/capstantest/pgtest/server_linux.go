@@ -188,7 +188,7 @@ func (s *Server) Exec(statements ...string) {
 	if err != nil {
 		s.tb.Fatalf("%v\n%s", err, s.LogTail())
 	}
-	defer conn.Close(ctx) //nolint:errcheck // all is done by then
+	defer conn.Close(ctx)
 	for _, statement := range statements {
 		if _, err := conn.Exec(ctx, statement); err != nil {
 			s.tb.Fatalf("%s: %v", statement, err)
@@ -206,7 +206,7 @@ func (s *Server) Text(query string) string {
 	if err != nil {
 		s.tb.Fatalf("%v\n%s", err, s.LogTail())
 	}
-	defer conn.Close(ctx) //nolint:errcheck // all is done by then
+	defer conn.Close(ctx)
 	results, err := conn.PgConn().Exec(ctx, query).ReadAll()
 	if err != nil {
 		s.tb.Fatalf("%s: %v", query, err)
