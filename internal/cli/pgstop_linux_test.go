@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -192,4 +193,47 @@ func TestPgStopRefusals(t *testing.T) {
 	f.exits(0, []string{"pg", "stop", "-D", s.Data}) // it is stopped already
 	other.Crash()
 	f.exits(1, []string{"pg", "stop", "-D", other.Data}, "recover")
+}
+
+// The user who owns the data directory can do it all too; another user is told whom
+// to ask.
+func TestPgStopAsOwner(t *testing.T) {
+	t.Parallel()
+	f := newField(t)
+	s := pgtest.New(t, pgtest.Options{Major: 15, Conf: []string{"wal_level = logical", "wal_sender_timeout = 0"}})
+	s.Start()
+	mute(t, s)
+	dir := t.TempDir()
+	open := func(path string) {
+		t.Helper()
+		if err := os.Chmod(path, 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open(filepath.Dir(dir))
+	open(dir)
+	// The program, where these users may read it.
+	self, err := exec.LookPath("capstan")
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(dir, "capstan")
+	if out, err := exec.CommandContext(t.Context(), "cp", "-L", self, program).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	run := func(as *syscall.Credential, code int, words string) {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), program, "pg", "stop", "-D", s.Data, "--walsender=cut")
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "CAPSTAN_HOME="+filepath.Join(dir, fmt.Sprint("home", code)))
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as}
+		out, err := cmd.CombinedOutput()
+		if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != code || !strings.Contains(string(out), words) {
+			t.Errorf("%v, want exit %d and %q: %s", err, code, words, out)
+		}
+	}
+	if os.Geteuid() == 0 {
+		run(&syscall.Credential{Uid: 65534, Gid: 65534}, 4, "run this as its owner or as root")
+	}
+	f.exits(0, []string{"pg", "stop-status", "-D", s.Data})
+	run(pgtest.Credential(t), 0, "is stopped (shut down)")
 }
