@@ -36,6 +36,9 @@ func (*Cluster) Descendants(int) ([]Process, error) { return nil, elsewhere() }
 // Strays needs Linux.
 func (*Cluster) Strays(Server) ([]Process, error) { return nil, elsewhere() }
 
+// FromServer needs Linux.
+func (*Cluster) FromServer(Process) bool { return false }
+
 // OpenPaths needs Linux.
 func (*Cluster) OpenPaths(int) ([]string, error) { return nil, elsewhere() }
 

@@ -365,6 +365,22 @@ func (c *Cluster) orphaned(p Process) bool {
 	return err != nil || leader.Dead || strings.HasPrefix(leader.Title, "postgres: ")
 }
 
+// FromServer reports whether a process was started by a PostgreSQL server: its
+// environment then has what the server sets for itself when it starts
+// (set_pglocale_pgservice), and hands on to every command.
+func (c *Cluster) FromServer(p Process) bool {
+	environment, err := os.ReadFile(filepath.Join(c.proc, strconv.Itoa(p.PID), "environ"))
+	if err != nil {
+		return false
+	}
+	for variable := range strings.SplitSeq(string(environment), "\x00") {
+		if strings.HasPrefix(variable, "PGSYSCONFDIR=") {
+			return true
+		}
+	}
+	return false
+}
+
 // OpenPaths are the files and directories that a process has open.
 func (c *Cluster) OpenPaths(pid int) ([]string, error) {
 	dir := filepath.Join(c.proc, strconv.Itoa(pid), "fd")

@@ -255,7 +255,6 @@ func (s *stopper) plan(ctx context.Context) error {
 		return refused("stop", s.cluster.Dir, errors.New(verdict.Why), verdict.Safe)
 	case PhaseClean, PhaseKilled:
 		return nil
-	default: // it stops already
 	case PhaseRunning:
 		for _, consumer := range s.options.Consumers {
 			kept, err := withoutPassword(consumer)
@@ -270,6 +269,7 @@ func (s *stopper) plan(ctx context.Context) error {
 		if !s.options.NoCheckpoint {
 			would("checkpoint")
 		}
+	default: // it stops already
 	}
 	would("fast stop: SIGINT to the postmaster %d", look.Server.Process.PID)
 	would("if a walsender blocks: %s; if archiving blocks: %s", s.options.Walsender, s.options.Archiver)

@@ -225,10 +225,12 @@ func (s *stopper) pressOrphans(ctx context.Context, strays []pg.Process) error {
 		s.coming("nothing: they end by themselves, or --archiver=abort-command")
 		return nil
 	}
-	s.coming("SIGTERM to them")
+	s.coming("SIGTERM to those that the server has started")
 	for _, stray := range strays {
-		if pg.RoleOf(stray.Title, s.observer.ClusterName) != pg.RoleUnknown {
-			continue // a child of the killed server ends when it notices
+		// A child of the killed server ends when it notices. What cannot be shown to
+		// come from it may be a person's job that stands in the directory.
+		if pg.RoleOf(stray.Title, s.observer.ClusterName) != pg.RoleUnknown || !s.cluster.FromServer(stray) {
+			continue
 		}
 		on := s.of(stray)
 		if !on.due(0, termAgain) {

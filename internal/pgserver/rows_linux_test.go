@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -209,4 +211,51 @@ func TestStartedAgain(t *testing.T) {
 	if err == nil || (!strings.Contains(err.Error(), "a new server") && !strings.Contains(err.Error(), "recover")) {
 		t.Errorf("%v", err)
 	}
+}
+
+// A person's job that was left in PGDATA is told of and waited for, not ended.
+func TestForeignJobInDirectory(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 18)
+	// Its session's leader ends at once, as a closed terminal's does.
+	job := exec.CommandContext(t.Context(), "setsid", "--fork", "sh", "-c", "sleep 30 >/dev/null 2>&1 & echo $!")
+	job.Dir = r.Data
+	out, err := job.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	look := r.until(PhaseOrphans)
+	if len(look.Strays) != 1 || strings.TrimSpace(string(out)) != strconv.Itoa(look.Strays[0].PID) || r.cluster.FromServer(look.Strays[0]) {
+		t.Errorf("%q: %+v", out, look.Strays)
+	}
+	summary, err := Stop(t.Context(), r.env(), r.cluster, StopOptions{Archiver: ArchiverAbort, Timeout: time.Second})
+	if err == nil || len(summary.Actions) > 0 || summary.Status != Stopping {
+		t.Errorf("%v, %+v", err, summary)
+	}
+	if look := r.look(); len(look.Strays) != 1 {
+		t.Errorf("%+v", look.Strays)
+	}
+}
+
+// A timeout before the server was told to stop puts everything back and says so.
+func TestTimeoutBeforeTheStop(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 15)
+	r.Start()
+	r.Exec("create role sync login")
+	checkpointer := func() int { look := r.look(); return look.children(pg.RoleCheckpointer)[0].PID }()
+	if err := syscall.Kill(checkpointer, syscall.SIGSTOP); err != nil { // the CHECKPOINT hangs
+		t.Fatal(err)
+	}
+	summary, err := Stop(t.Context(), r.env(), r.cluster, StopOptions{LockRole: "sync", Timeout: 2 * time.Second})
+	if err == nil || !strings.Contains(err.Error(), "not begun within 2s") || summary.Status != NotBegun || len(summary.Pending) > 0 {
+		t.Errorf("%v, %+v", err, summary)
+	}
+	if err := syscall.Kill(checkpointer, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	if login := r.Text("select rolcanlogin from pg_roles where rolname = 'sync'"); login != "t" {
+		t.Errorf("the role may log in: %s", login)
+	}
+	r.stop(StopOptions{})
 }

@@ -91,6 +91,12 @@ func Stop(ctx context.Context, env Env, cluster *pg.Cluster, options StopOptions
 	} else {
 		err = s.run(ctx)
 	}
+	if errors.Is(context.Cause(ctx), errTimeout) && err != nil && !s.told && s.summary.Status == NotBegun {
+		err = &capstan.Error{
+			Op: "stop", Object: cluster.Dir, Err: fmt.Errorf("not begun within %s: %w", options.Timeout, err),
+			Safe: "the server was not told to stop, and what was changed for it was put back", Next: "capstan pg stop-check -D " + cluster.Dir,
+		}
+	}
 	s.leave()
 	s.summary.Seconds = time.Since(began).Seconds()
 	if control, controlErr := cluster.Control(context.WithoutCancel(ctx)); controlErr == nil {
@@ -155,8 +161,13 @@ func (s *stopper) run(ctx context.Context) (err error) {
 		if err := s.prepare(ctx); err != nil {
 			return err
 		}
-		fallthrough
+		if err := s.fast(ctx); err != nil {
+			return err
+		}
 	default:
+		if len(s.options.Consumers) > 0 || s.options.LockRole != "" {
+			s.env.Warn("the server is stopping already and takes no connections: no consumer was disabled and no role locked")
+		}
 		if err := s.fast(ctx); err != nil {
 			return err
 		}
@@ -236,6 +247,11 @@ func (s *stopper) watch(ctx context.Context) error {
 
 // stopped is the end of a stop that succeeded.
 func (s *stopper) stopped(ctx context.Context) error {
+	if s.server.Presence == pg.Alive { // its pid file goes a moment before it does
+		if err := s.cluster.Gone(ctx, s.server.Process, lookEvery); err != nil {
+			return s.left(ctx)
+		}
+	}
 	s.summary.Status = Stopped
 	s.env.Step("stopped")
 	if s.told {
