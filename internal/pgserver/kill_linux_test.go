@@ -88,8 +88,9 @@ func (p *pair) killAt(step int) string {
 // start puts it back. Nothing is lost on either side.
 func TestStopKilledAtEveryStep(t *testing.T) {
 	t.Parallel()
-	conf, _ := archiving(t, "0.3")
-	p := newPair(t, 15, append(conf, "wal_keep_size = 512MB")...)
+	// Each file waits until archiving is paused, which the command sees in PGDATA:
+	// so there is always a backlog to be paused, on however busy a machine.
+	p := newPair(t, 15, "archive_mode = on", `archive_command = 'while ! grep -qE "^archive_command = .{2}$" postgresql.auto.conf; do sleep 0.05; done; true %p'`)
 	original, err := p.cluster.ReadFile(autoConf, autoConfLimit)
 	if err != nil {
 		t.Fatal(err)

@@ -18,7 +18,7 @@ import (
 // nor a role nor a subscription. Afterwards the same stop goes on.
 func TestNoChangeWithoutJournal(t *testing.T) {
 	t.Parallel()
-	conf, _ := archiving(t, "0.5")
+	conf, _ := archiving(t, "2")
 	p := newPair(t, 15, conf...)
 	full := p.env()
 	full.FS = disk.FS{Faults: disk.FaultFunc(func(op disk.Op, path string, _ int) error {
@@ -85,9 +85,9 @@ func TestArchiveCommandOnFullDisk(t *testing.T) {
 // it is said, nothing stays changed, and the archiver finishes instead.
 func TestPauseWithoutEffect(t *testing.T) {
 	t.Parallel()
-	conf, dir := archiving(t, "0.5")
+	conf, dir := archiving(t, "2")
 	r := newRig(t, 17, conf[0])
-	r.Options = []string{"-c", conf[1][:len("archive_command")] + "=sleep 0.5; cp %p " + dir + "/%f"}
+	r.Options = []string{"-c", conf[1][:len("archive_command")] + "=sleep 2; cp %p " + dir + "/%f"}
 	r.Start()
 	r.backlog(4)
 	summary := r.stop(StopOptions{Archiver: ArchiverPause})

@@ -131,7 +131,7 @@ func TestArchiver(t *testing.T) {
 		for _, policy := range policies {
 			seconds := "1.5"
 			if policy == ArchiverWait {
-				seconds = "0.5"
+				seconds = "0.8"
 			}
 			conf, dir := archiving(t, seconds)
 			r := newRig(t, major, conf...)
