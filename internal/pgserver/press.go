@@ -109,7 +109,7 @@ func (s *stopper) terminate(ctx context.Context, child pg.Child) error {
 	}
 	on := s.of(child.Process)
 	on.terms, on.last = on.terms+1, time.Now()
-	s.act(ctx, "SIGTERM to %s %d (%d. time)", child.Role, child.PID, on.terms)
+	s.act(ctx, "SIGTERM to %s %d (attempt %d)", child.Role, child.PID, on.terms)
 	return nil
 }
 

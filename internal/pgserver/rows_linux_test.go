@@ -49,7 +49,7 @@ func TestStuckBackend(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("client backends: a smart stop waits for clients, or backends do not end: %d", backend.PID)) {
 		t.Errorf("%v", err)
 	}
-	if actions := strings.Join(summary.Actions, "\n"); summary.Status != Stopping || !strings.Contains(actions, fmt.Sprintf("SIGTERM to client backend %d (1. time)", backend.PID)) {
+	if actions := strings.Join(summary.Actions, "\n"); summary.Status != Stopping || !strings.Contains(actions, fmt.Sprintf("SIGTERM to client backend %d (attempt 1)", backend.PID)) {
 		t.Errorf("%+v", summary)
 	}
 	if err := syscall.Kill(backend.PID, syscall.SIGCONT); err != nil {

@@ -114,8 +114,10 @@ func next(cluster *pg.Cluster, phase Phase) string {
 	switch phase {
 	case PhaseRunning:
 		return "capstan pg stop-check -D " + cluster.Dir
-	case PhaseBackends, PhaseCheckpoint, PhaseEnding, PhaseUnknown:
+	case PhaseBackends, PhaseCheckpoint, PhaseEnding:
 		return stop
+	case PhaseUnknown:
+		return stop + " --cluster-name NAME"
 	case PhaseWalsender, PhaseStandby:
 		return stop + " --walsender=terminate"
 	case PhaseArchiver:

@@ -268,9 +268,9 @@ func (s *stopper) left(ctx context.Context) error {
 	if !errors.Is(cause, errTimeout) {
 		return cause
 	}
-	next := "capstan pg stop-status -D " + s.cluster.Dir
-	if s.verdict.Safe != "" {
-		next = s.verdict.Safe
+	next := next(s.cluster, s.verdict.Phase)
+	if next == "" {
+		next = "capstan pg stop-status -D " + s.cluster.Dir
 	}
 	return &capstan.Error{
 		Op: "stop", Object: s.cluster.Dir, Err: fmt.Errorf("not stopped within %s: %s: %s", s.options.Timeout, s.verdict.Phase, s.verdict.Why),
