@@ -25,6 +25,9 @@ const (
 	OpStat    Op = "stat"
 	OpList    Op = "list"
 	OpFree    Op = "free"
+
+	OpExchange Op = "exchange"
+	OpSetOwner Op = "set owner and mode"
 )
 
 // Faults is asked before every operation.
