@@ -40,16 +40,20 @@ func (w Where) Path(pgdata string) string {
 	return DefaultRoot(pgdata)
 }
 
-// Check finds out whether a slot could be quarantined, and changes nothing.
+// Check finds out whether a slot could be quarantined now, and changes nothing.
 func (p *Place) Check(slot string, where Where) error {
-	root := where.Path(p.Dir)
-	if _, _, err := p.checkSlot(slot); err != nil {
-		return err
-	}
-	if err := p.checkRoot(root, where.Inside); err != nil {
+	if err := p.CheckFiles(slot, where); err != nil {
 		return err
 	}
 	return p.idle(opQuarantine, slot)
+}
+
+// CheckFiles is Check without the question whether a server lives.
+func (p *Place) CheckFiles(slot string, where Where) error {
+	if _, _, err := p.checkSlot(slot); err != nil {
+		return err
+	}
+	return p.checkRoot(where.Path(p.Dir), where.Inside)
 }
 
 const opQuarantine = "quarantine slot"

@@ -38,6 +38,13 @@ func (s *Server) Spill(slot string, subtransactions int) []string {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait() // reaped, however it ended
 	})
+	return s.SpillOpen(slot, subtransactions)
+}
+
+// SpillOpen is Spill for a slot that has a consumer already: the transaction changes
+// the table spilled, which must be there.
+func (s *Server) SpillOpen(slot string, subtransactions int) []string {
+	s.tb.Helper()
 	s.hold(fmt.Sprintf(`do $$ begin for i in 1..%d loop
 		begin insert into spilled values (i, repeat('x', 1000)); exception when division_by_zero then null; end;
 	end loop; end $$`, subtransactions))
