@@ -153,6 +153,8 @@ type starter struct {
 	waitDone func()
 	replay   replay
 	logged   int64 // size of the log before the start
+
+	spillSeen time.Time // when the startup process was last seen at a spill file
 }
 
 func (s *starter) run(ctx context.Context) (err error) {

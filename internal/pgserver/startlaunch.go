@@ -8,12 +8,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"capstan"
 	"capstan/internal/pg"
 	"capstan/internal/process"
+	"capstan/internal/progress"
 )
 
 // launch starts the server and watches it until it takes connections.
@@ -33,6 +35,9 @@ func (s *starter) launch(ctx context.Context) error {
 	if err := s.makeLog(); err != nil {
 		return err
 	}
+	if err := s.reaped(ctx); err != nil {
+		return err
+	}
 	s.env.Step("start")
 	// pg_ctl waits and ends by itself when the server is ready or has failed; it is not
 	// waited for otherwise. The server has a session of its own and goes on when pg_ctl,
@@ -45,6 +50,36 @@ func (s *starter) launch(ctx context.Context) error {
 	}
 	s.act(ctx, "started with %s; its output goes to %s", program, s.options.Log)
 	return s.watch(ctx, control)
+}
+
+// reapedWithin is how long the server of a stale pid file may stay a zombie.
+const reapedWithin = 10 * time.Second
+
+// reaped waits until the process that a stale pid file names is not even a zombie
+// any more: a server that starts takes it for alive, and does not come up.
+func (s *starter) reaped(ctx context.Context) error {
+	file, found, err := s.cluster.PIDFile()
+	if err != nil || !found {
+		return err
+	}
+	defer s.stage.Wait(progress.Resource("reaping"), fmt.Sprintf("process %d of the last server", file.PID))()
+	limit := time.NewTimer(reapedWithin)
+	defer limit.Stop()
+	tick := time.NewTicker(startEvery)
+	defer tick.Stop()
+	for {
+		if _, err := os.Stat(filepath.Join("/proc", strconv.Itoa(file.PID))); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-limit.C:
+			return refused("start", s.cluster.Dir, fmt.Errorf("process %d of the last server has ended but is not reaped, and a server takes it for alive", file.PID),
+				"see to it that process 1 of this container reaps its children (docker run --init), or restart the container")
+		case <-tick.C:
+		}
+	}
 }
 
 // waitForever is how long pg_ctl waits, in seconds: a recovery may take days.

@@ -20,6 +20,9 @@ import (
 // startEvery is how long a starting server is left alone between two looks.
 const startEvery = 20 * time.Millisecond
 
+// betweenFiles is how long a sync may not be seen at a file and still be one.
+const betweenFiles = time.Second
+
 // lateServer is how long a server may be unseen after pg_ctl has failed: another start,
 // of a call that was killed, may have been a moment earlier, and is gone on with.
 const lateServer = time.Second
@@ -110,9 +113,12 @@ func (s *starter) enter(look *Look) {
 	if verdict.Phase == PhaseRecovery || verdict.Phase == PhaseStartingPre {
 		detail = s.replay.describe(s, look, detail)
 	}
-	// A startup process has each file open for a moment only: a look between two of them
-	// is no other phase.
-	if s.phase == PhaseSync && verdict.Phase == PhaseRecovery && !look.Startup.WAL {
+	// A startup process that syncs has the directory open all the time and each file for
+	// a moment only: a look between two of them is no other phase.
+	if look.Startup.Spill {
+		s.spillSeen = time.Now()
+	}
+	if s.phase == PhaseSync && verdict.Phase != PhaseSync && !look.Startup.WAL && time.Since(s.spillSeen) < betweenFiles {
 		return
 	}
 	if verdict.Phase != s.phase {
