@@ -38,7 +38,8 @@ archiving or spill files, as root or as the user who owns the data directory.`,
 	f.StringVarP(&flags.data, "pgdata", "D", "", "the server's data directory (default $PGDATA)")
 	f.StringVar(&flags.url, "url", "", "connection URL of the server (default its socket, as the owner of the data directory)")
 	f.StringVar(&flags.clusterName, "cluster-name", "", "the cluster_name that the server was started with, if the configuration says another by now")
-	cmd.AddCommand(a.pgStopCheckCommand(flags), a.pgStopCommand(flags), a.pgStopStatusCommand(flags))
+	cmd.AddCommand(a.pgStopCheckCommand(flags), a.pgStopCommand(flags), a.pgStopStatusCommand(flags),
+		a.pgStartCommand(flags), a.pgSpillCommand(flags), a.pgSlotDoctorCommand(flags))
 	return cmd
 }
 

@@ -65,7 +65,7 @@ func (s *starter) reaped(ctx context.Context) error {
 	defer s.stage.Wait(progress.Resource("reaping"), fmt.Sprintf("process %d of the last server", file.PID))()
 	limit := time.NewTimer(reapedWithin)
 	defer limit.Stop()
-	tick := time.NewTicker(startEvery)
+	tick := time.NewTicker(startLook)
 	defer tick.Stop()
 	for {
 		if _, err := os.Stat(filepath.Join("/proc", strconv.Itoa(file.PID))); errors.Is(err, fs.ErrNotExist) {
@@ -206,11 +206,19 @@ func (s *starter) logTail() string {
 		return ""
 	}
 	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
-	for _, line := range slices.Backward(lines) {
+	for i, line := range slices.Backward(lines) {
 		for _, level := range []string{"PANIC:", "FATAL:"} {
-			if _, text, ok := strings.Cut(line, level); ok {
-				return level + text
+			_, text, ok := strings.Cut(line, level)
+			if !ok {
+				continue
 			}
+			text = level + text
+			if i > 0 { // what is wrong with a configuration stands before
+				if _, before, ok := strings.Cut(lines[i-1], "LOG:"); ok {
+					text += " (" + strings.TrimSpace(before) + ")"
+				}
+			}
+			return text
 		}
 	}
 	return lines[len(lines)-1]

@@ -17,8 +17,8 @@ import (
 	"capstan/internal/progress"
 )
 
-// startEvery is how long a starting server is left alone between two looks.
-const startEvery = 20 * time.Millisecond
+// startLook is how long a starting server is left alone between two looks.
+const startLook = 20 * time.Millisecond
 
 // betweenFiles is how long a sync may not be seen at a file and still be one.
 const betweenFiles = time.Second
@@ -68,7 +68,7 @@ func (s *starter) watch(ctx context.Context, control *process.Process) error {
 			s.summary.Status = NotStarted
 			return s.failed(ctx, control)
 		}
-		timer.Reset(max(startEvery, 4*time.Since(began))) // at most a fifth of one processor
+		timer.Reset(max(startLook, 4*time.Since(began))) // at most a fifth of one processor
 	}
 }
 

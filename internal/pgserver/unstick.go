@@ -157,7 +157,7 @@ func (s *starter) interrupt(ctx context.Context) (through bool, err error) {
 	s.act(ctx, "immediate stop of a start held up by spill files: SIGQUIT to the postmaster %d", server.Process.PID)
 	waiting, cancel := context.WithTimeoutCause(ctx, goneWithin, errors.New("the server did not end"))
 	defer cancel()
-	if err := s.cluster.Gone(waiting, server.Process, startEvery); err != nil {
+	if err := s.cluster.Gone(waiting, server.Process, startLook); err != nil {
 		return false, err
 	}
 	for {
@@ -165,7 +165,7 @@ func (s *starter) interrupt(ctx context.Context) (through bool, err error) {
 		if err == nil {
 			return false, nil
 		}
-		timer := time.NewTimer(startEvery)
+		timer := time.NewTimer(startLook)
 		select {
 		case <-waiting.Done():
 			timer.Stop()
