@@ -118,7 +118,7 @@ tablespace, database and file number. The file is read once, in bounded memory.`
 					return err
 				}
 				name := pgserver.Namer(ctx, cluster, flags.url)
-				defer name.Close()
+				defer name.Close(ctx)
 				tell := func(path string) error {
 					origin, err := place.Map(ctx, path)
 					if err == nil {

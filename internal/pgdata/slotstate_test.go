@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	"slices"
 	"strings"
 	"testing"
 
@@ -64,7 +65,7 @@ func TestSlotStateDamage(t *testing.T) {
 			t.Errorf("%d bytes were accepted", n)
 		}
 	}
-	if _, err := pgdata.ParseSlotState(append(whole[:len(whole):len(whole)], 0)); !errors.Is(err, pgdata.ErrDamaged) {
+	if _, err := pgdata.ParseSlotState(append(slices.Clip(whole), 0)); !errors.Is(err, pgdata.ErrDamaged) {
 		t.Errorf("a byte too many: %v", err)
 	}
 	change := func(at int, value []byte) []byte {

@@ -138,17 +138,17 @@ func Namer(ctx context.Context, cluster *pg.Cluster, url string) *Names {
 	}
 	n := &Names{conn: conn}
 	if err := conn.QueryRow(ctx, "SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()").Scan(&n.database); err != nil {
-		n.Close()
+		n.Close(ctx)
 	}
 	return n
 }
 
 // Close ends the connection.
-func (n *Names) Close() {
+func (n *Names) Close(ctx context.Context) {
 	if n.conn == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second) //nolint:contextcheck,usetesting // also when the caller's has ended
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	_ = n.conn.Close(ctx) // it was only read
 	n.conn = nil

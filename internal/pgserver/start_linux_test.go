@@ -239,18 +239,7 @@ func TestStartRefusals(t *testing.T) {
 	}
 	r.Crash()
 	r.Multiply("s", 1500)
-	other := filepath.Join(t.TempDir(), "other")
-	if os.Geteuid() == 0 {
-		if err := os.Mkdir(other, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := unix.Mount("tmpfs", other, "tmpfs", 0, "size=1m"); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = unix.Unmount(other, 0) })
-	} else {
-		other = "/dev/shm/capstan-never-made"
-	}
+	const other = "/proc/capstan-quarantine"
 	refused("another filesystem", StartOptions{Unstick: true, Where: pgslot.Where{Root: other}}, "another filesystem")
 	refused("inside pg_replslot", StartOptions{Unstick: true, Where: pgslot.Where{Root: r.Data + "/pg_replslot/x"}}, "inside pg_replslot")
 

@@ -167,10 +167,7 @@ func (r *replay) describe(s *starter, look *Look, otherwise string) string {
 			r.known, r.end = true, WALEnd(s.cluster.Dir, look.Control)
 			r.first, r.began = at, time.Now()
 		}
-		left := int64(r.end) - int64(at)
-		if left < 0 {
-			left = 0
-		}
+		left := max(int64(r.end)-int64(at), 0)
 		text := fmt.Sprintf("the server starts; it replays WAL at %s, %s are left", at, capstan.Bytes(left))
 		if done := int64(at) - int64(r.first); done > 0 {
 			rate := float64(done) / time.Since(r.began).Seconds()

@@ -79,7 +79,7 @@ func (s smallest) Swap(i, j int) {
 
 // Push is that of heap.Interface.
 func (s *smallest) Push(x any) {
-	t := x.(*Transaction) //nolint:errcheck,forcetypeassert // only add pushes
+	t := x.(*Transaction) // only add pushes
 	t.place = len(*s)
 	*s = append(*s, t)
 }

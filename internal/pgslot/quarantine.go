@@ -50,7 +50,7 @@ func (p *Place) Check(slot string, where Where) error {
 
 // CheckFiles is Check without the question whether a server lives.
 func (p *Place) CheckFiles(slot string, where Where) error {
-	if _, _, err := p.checkSlot(slot); err != nil {
+	if _, err := p.checkSlot(slot); err != nil {
 		return err
 	}
 	return p.checkRoot(where.Path(p.Dir), where.Inside)
@@ -59,9 +59,9 @@ func (p *Place) CheckFiles(slot string, where Where) error {
 const opQuarantine = "quarantine slot"
 
 // checkSlot looks whether the directory and its state file are those of the slot.
-func (p *Place) checkSlot(slot string) (pgdata.SlotState, []byte, error) {
-	refuse := func(err error) (pgdata.SlotState, []byte, error) {
-		return pgdata.SlotState{}, nil, refused(opQuarantine, slot, err, "see: capstan pg slot-doctor -D "+p.Dir)
+func (p *Place) checkSlot(slot string) (state []byte, err error) {
+	refuse := func(err error) ([]byte, error) {
+		return nil, refused(opQuarantine, slot, err, "see: capstan pg slot-doctor -D "+p.Dir)
 	}
 	if !pgdata.ValidSlotName(slot) {
 		return refuse(errors.New("this is not the name of a slot"))
@@ -69,20 +69,20 @@ func (p *Place) checkSlot(slot string) (pgdata.SlotState, []byte, error) {
 	info, err := p.FS.Lstat(p.slotDir(slot))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return pgdata.SlotState{}, nil, p.noSlot(slot)
+		return nil, p.noSlot(slot)
 	case err != nil:
 		return refuse(err)
 	case !info.IsDir():
 		return refuse(errors.New("it is no directory"))
 	}
-	state, data, err := p.state(filepath.Join(p.slotDir(slot), stateFile))
+	parsed, state, err := p.state(filepath.Join(p.slotDir(slot), stateFile))
 	if err != nil {
 		return refuse(err)
 	}
-	if state.Name != slot {
-		return refuse(fmt.Errorf("its state file is that of slot %s", state.Name))
+	if parsed.Name != slot {
+		return refuse(fmt.Errorf("its state file is that of slot %s", parsed.Name))
 	}
-	return state, data, nil
+	return state, nil
 }
 
 // checkRoot looks whether a directory may hold quarantines; it need not be there.
@@ -168,7 +168,7 @@ func (p *Place) Quarantine(ctx context.Context, slot string, where Where) (Recor
 	if ctx.Err() != nil {
 		return Record{}, context.Cause(ctx)
 	}
-	_, data, err := p.checkSlot(slot)
+	data, err := p.checkSlot(slot)
 	if err != nil {
 		return Record{}, err
 	}
@@ -286,7 +286,7 @@ func (p *Place) writeState(path string, state []byte, mode fs.FileMode) error {
 // swap exchanges the directories, and looks at each thing once more right before.
 func (p *Place) swap(ctx context.Context, r *Record, state []byte) error {
 	undo := func(err error) error { return errors.Join(err, p.discard(r)) }
-	_, now, err := p.checkSlot(r.Slot)
+	now, err := p.checkSlot(r.Slot)
 	if err != nil {
 		return undo(err)
 	}

@@ -67,7 +67,7 @@ func TestQuarantineRefusals(t *testing.T) {
 			t.Cleanup(func() { must(t, os.Remove(outside)) })
 		}, where: pgslot.Where{Root: outside + "/q"}, why: "inside pg_replslot"},
 		"inside PGDATA":      {where: pgslot.Where{Root: server.Data + "/q"}, why: "inside PGDATA"},
-		"another filesystem": {where: pgslot.Where{Root: mounted(t)}, why: "another filesystem"},
+		"another filesystem": {where: pgslot.Where{Root: "/proc/capstan-quarantine"}, why: "another filesystem"},
 		"relative":           {where: pgslot.Where{Root: "q"}, why: "not an absolute path"},
 		"a file is there": {before: func(t *testing.T) {
 			must(t, os.WriteFile(outside, nil, 0o600))
@@ -94,18 +94,6 @@ func TestQuarantineRefusals(t *testing.T) {
 	if _, err := place.Quarantine(t.Context(), "none", pgslot.Where{}); !errors.Is(err, capstan.ErrNotFound) {
 		t.Errorf("a slot that is not there: %v", err)
 	}
-}
-
-// mounted is a directory on a filesystem of its own.
-func mounted(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	if os.Geteuid() != 0 {
-		return "/dev/shm/capstan-quarantine" // never made
-	}
-	must(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"))
-	t.Cleanup(func() { must(t, unix.Unmount(dir, 0)) })
-	return dir
 }
 
 // What fails while the quarantine is being made is taken back: owner and mode that

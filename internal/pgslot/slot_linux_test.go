@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -195,46 +196,56 @@ func mapped(t *testing.T, place *pgslot.Place, files []string, segment string) {
 	}
 }
 
-// The memory that a purge and a report take does not grow with the files: a real
-// directory of a million files is read within some megabytes.
+// The memory that a report and a purge take does not grow with the files: a real
+// directory with very many is read, quarantined and emptied within some megabytes.
 func TestManyFiles(t *testing.T) {
 	t.Parallel()
+	n := 100_000
+	if text := os.Getenv("CAPSTAN_TEST_MANY_FILES"); text != "" { // by hand: a million and more, where there is room
+		n, _ = strconv.Atoi(text)
+	}
 	dir := filepath.Join(t.TempDir(), "data")
-	slot := filepath.Join(dir, "pg_replslot", "out")
+	slot := filepath.Join(dir, "pg_replslot", "logical_one")
 	must(t, os.MkdirAll(slot, 0o700))
 	golden, err := os.ReadFile("../pgdata/testdata/slot-state-logical_one-17")
 	must(t, err)
 	must(t, os.WriteFile(filepath.Join(slot, "state"), golden, 0o600))
-	n := 100_000
-	if os.Getenv("CAPSTAN_TEST_MANY") != "" { // by hand: a million takes minutes on a slow disk
-		n = 1_000_000
-	}
 	for i := range n {
 		name := pgdata.SpillName{XID: uint32(i + 1), Start: pgdata.LSN(i%3) << 24}.String()
-		must(t, os.WriteFile(filepath.Join(slot, name), []byte("0123456789"), 0o600))
+		must(t, os.WriteFile(filepath.Join(slot, name), nil, 0o600))
 	}
-	place := &pgslot.Place{Dir: dir, Major: 17, Timeline: 1, Segment: 16 << 20, FS: disk.FS{}, UID: os.Geteuid(), GID: os.Getegid()}
+	place := &pgslot.Place{
+		Dir: dir, Major: 17, SystemID: 1, Timeline: 1, Segment: 16 << 20, FS: disk.FS{}, UID: os.Geteuid(), GID: os.Getegid(),
+		Idle: func() error { return nil },
+	}
 	before := peak(t)
-	reports, err := place.Report(t.Context(), "out", 3)
+	reports, err := place.Report(t.Context(), "logical_one", 3)
 	must(t, err)
 	r := reports[0]
-	if r.Files != int64(n) || r.Bytes != int64(10*n) || !r.More || r.Segments != 3 || r.Storm == nil || len(r.Top) != 3 {
+	if r.Files != int64(n) || !r.More || r.Segments != 3 || r.Storm == nil || len(r.Top) != 3 {
 		t.Errorf("%+v", r)
 	}
-	count, err := place.Count(t.Context(), "out", 0)
+	count, err := place.Count(t.Context(), "logical_one", 0)
 	if err != nil || count != int64(n) {
 		t.Errorf("%d, %v", count, err)
-	}
-	after := peak(t)
-	t.Logf("%d files: peak resident memory %d KiB before, %d KiB after the report", n, before, after)
-	if after-before > 48<<10 {
-		t.Errorf("the report took %d KiB", after-before)
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	enough := errors.New("enough")
 	cancel(enough)
-	if _, err := place.Report(ctx, "out", 3); !errors.Is(err, enough) {
+	if _, err := place.Report(ctx, "logical_one", 3); !errors.Is(err, enough) {
 		t.Errorf("a cancelled report: %v", err)
+	}
+	record, err := place.Quarantine(t.Context(), "logical_one", pgslot.Where{})
+	must(t, err)
+	must(t, place.Started(t.Context(), &record))
+	purged, err := place.Purge(t.Context(), &record, pgslot.PurgeOptions{Workers: 4})
+	if err != nil || purged.Files != int64(n) {
+		t.Errorf("%+v, %v", purged, err)
+	}
+	after := peak(t)
+	t.Logf("%d files: peak resident memory %d KiB before, %d KiB after report and purge", n, before, after)
+	if after-before > 48<<10 {
+		t.Errorf("report and purge took %d KiB", after-before)
 	}
 }
 
