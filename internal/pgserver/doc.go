@@ -3,7 +3,9 @@
 //
 // Use: Env holds what every act needs. Check looks at a running server and says
 // what will block its stop. Stop prepares and stops it. Status says in which phase
-// a server is. Undo puts back what was changed for a stop.
+// a server is. Undo puts back what was changed for a stop. Start starts a server,
+// shows its phases, and unsticks one that spill files hold up; Spill, Purge and
+// Doctor are about its replication slots, for which package pgslot does the work.
 //
 // # How a phase is known
 //
@@ -17,9 +19,17 @@
 //
 // Its signals are SIGINT to the postmaster, SIGTERM to a child, SIGHUP to the
 // archiver, each after looking once more. SIGKILL is not in the vocabulary of
-// package pg; SIGQUIT is not sent here. A stop has succeeded when the process is
+// package pg; SIGQUIT (an immediate stop) is sent by Start alone, see below. A stop has succeeded when the process is
 // gone, pg_control says "shut down" or "shut down in recovery", and no archive
 // command works on.
+//
+// # What a start may do
+//
+// It changes pg_replslot only while nothing works in the data directory, and stops
+// only a start immediately: one whose postmaster.pid says "starting", that has let
+// nobody in, and whose startup process was just seen with spill files open. The
+// server it starts depends on nothing of this program: no pipe, no session. Start
+// ends what an earlier one left that was killed, and puts back what a stop changed.
 //
 // # What is changed and put back
 //
