@@ -60,8 +60,9 @@ capstan pg spill purge.
 Killed or interrupted at any moment, call it again. The server does not depend on
 this command; its output goes to the file of --log.
 
-Exit codes: 0 up; 1 failed, or not up in time; 2 wrong usage; 4 refused for safety,
-nothing touched; 11 another capstan works on this server; 130 interrupted.`,
+Exit codes: 0 up; 1 failed, or not up in time; 2 wrong usage; 3 up, but a setting
+could not be put back or a slot is not as it was; 4 refused for safety, nothing
+touched; 11 another capstan works on this server; 130 interrupted.`,
 		Example: `  capstan pg start -D /var/lib/postgresql/15/main
   capstan pg start -D /var/lib/postgresql/15/main --unstick --dry-run
   capstan pg start -D /data --unstick --quarantine /srv/quarantine --timeout 10m

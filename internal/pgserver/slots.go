@@ -81,7 +81,10 @@ func proven(ctx context.Context, cluster *pg.Cluster, place *pgslot.Place, r *pg
 	if !up {
 		return refused("purge", r.Path(), errors.New("the server has not come up since the slot was quarantined"), "start it: capstan pg start -D "+cluster.Dir)
 	}
-	return place.Started(ctx, r)
+	if err := place.Started(ctx, r); err != nil {
+		return refused("purge", r.Path(), err, "see: capstan pg slot-doctor -D "+cluster.Dir)
+	}
+	return nil
 }
 
 // Doctor examines the slots of a cluster and, with repair, does what is safe about

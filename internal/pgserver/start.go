@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"capstan"
@@ -127,6 +128,10 @@ func (o *StartOptions) check(cluster *pg.Cluster) error {
 	usage := func(format string, args ...any) error {
 		return &capstan.Error{Class: capstan.ErrUsage, Op: "start", Err: fmt.Errorf(format, args...)}
 	}
+	// Elsewhere no data directory can be opened in the first place.
+	if me := os.Geteuid(); me != 0 && me != int(cluster.Owner.UID) {
+		return refused("start", cluster.Dir, fmt.Errorf("it belongs to %s", cluster.OwnerName), "run this as "+cluster.OwnerName+" or as root")
+	}
 	switch {
 	case o.Timeout < 0:
 		return usage("--timeout=%s: it is not negative", o.Timeout)
@@ -171,11 +176,6 @@ func (s *starter) run(ctx context.Context) (err error) {
 	if s.place, err = Slots(ctx, s.env, s.cluster); err != nil {
 		return err
 	}
-	release, err := s.settle(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, release()) }()
 	look, err := s.observer.Look(ctx)
 	if err != nil {
 		return err
@@ -183,12 +183,36 @@ func (s *starter) run(ctx context.Context) (err error) {
 	if s.options.DryRun {
 		return s.plan(ctx, &look)
 	}
+	if err := s.startable(&look); err != nil {
+		return err
+	}
+	release, err := s.settle(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	return s.bring(ctx, &look)
+}
+
+// startable refuses what is neither stopped nor starting nor running, before anything
+// is touched.
+func (s *starter) startable(look *Look) error {
+	verdict := look.Judge()
+	switch verdict.Phase {
+	case PhaseRunning, PhaseClean, PhaseKilled, PhaseStartingPre, PhaseSync, PhaseCleanup, PhaseRecovery:
+		return nil
+	default:
+		return refused("start", s.cluster.Dir, fmt.Errorf("%s: %s", verdict.Phase, verdict.Why), "see: capstan pg stop-status -D "+s.cluster.Dir)
+	}
+}
+
+// bring brings the server up from where it is.
+func (s *starter) bring(ctx context.Context, look *Look) error {
 	switch look.Judge().Phase {
 	case PhaseRunning:
 		s.summary.Status, s.summary.PID = AlreadyReady, look.Server.Process.PID
 		s.env.Say("the server runs already, process %d", look.Server.Process.PID)
 		return s.finish(ctx, look.Server)
-	case PhaseClean, PhaseKilled:
 	case PhaseStartingPre, PhaseSync, PhaseCleanup, PhaseRecovery:
 		if !s.options.Unstick {
 			return s.watch(ctx, nil)
@@ -199,9 +223,7 @@ func (s *starter) run(ctx context.Context) (err error) {
 			}
 			return err
 		}
-	default:
-		verdict := look.Judge()
-		return refused("start", s.cluster.Dir, fmt.Errorf("%s: %s", verdict.Phase, verdict.Why), "see: capstan pg stop-status -D "+s.cluster.Dir)
+	default: // it is stopped
 	}
 	if s.options.Unstick {
 		if err := s.quarantine(ctx); err != nil {
@@ -241,6 +263,9 @@ func (s *starter) finish(ctx context.Context, server pg.Server) error {
 	err := s.verify(ctx, server)
 	if len(s.journal.changes()) > 0 {
 		err = errors.Join(err, undo(ctx, s.env, s.cluster, s.journal, UndoOptions{URL: s.options.URL, Consumers: s.options.Consumers}))
+	}
+	if err != nil && ctx.Err() == nil {
+		err = &capstan.Error{Class: capstan.ErrIncomplete, Op: "start", Object: s.cluster.Dir, Err: err, Safe: "the server is up"}
 	}
 	return err
 }

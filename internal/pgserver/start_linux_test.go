@@ -194,7 +194,8 @@ func TestUnstickUnderWay(t *testing.T) {
 	for _, major := range []int{13, 15, 18} {
 		t.Run(strconv.Itoa(major), func(t *testing.T) {
 			t.Parallel()
-			r := spilling(t, major)
+			// A name that imitates a role, and titles that are not kept up.
+			r := spilling(t, major, "cluster_name = 'walsender: x y: startup'", fmt.Sprintf("update_process_title = %v", major != 15))
 			r.Server.Start()
 			r.Spill("s", 300)
 			r.Crash()
@@ -250,6 +251,9 @@ func TestStartRefusals(t *testing.T) {
 	}
 	refused("a foreign pid file", StartOptions{}, "does not work in this directory")
 	refused("a foreign pid file", StartOptions{Unstick: true}, "does not work in this directory")
+	if _, err := os.Stat(pgslot.DefaultRoot(r.Data)); err == nil {
+		t.Error("what was refused has made a quarantine")
+	}
 	if err := os.Remove(r.Data + "/postmaster.pid"); err != nil {
 		t.Fatal(err)
 	}
@@ -345,6 +349,35 @@ func dirTree(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	return b.String()
+}
+
+// What a stop has changed is put back by the next start: a role, a subscription.
+func TestStartPutsBack(t *testing.T) {
+	t.Parallel()
+	publisher, subscriber := subscribed(t, 16)
+	publisher.Exec("create role sync login")
+	consumers := []string{subscriber.URL("postgres")}
+	summary := publisher.stop(StopOptions{LockRole: "sync", Consumers: consumers, Walsender: WalsenderTerminate})
+	if len(summary.Pending) != 2 {
+		t.Fatalf("%+v", summary.Pending)
+	}
+	// Whom it cannot reach is named and stays; the server is up.
+	up, err := publisher.tryBegin(StartOptions{URL: "host=/nonexistent user=postgres"})
+	if !errors.Is(err, capstan.ErrIncomplete) || up.Status != Ready || len(up.Pending) == 0 {
+		t.Errorf("%+v, %v", up, err)
+	}
+	again := publisher.begin(StartOptions{Consumers: consumers})
+	if again.Status != AlreadyReady || len(again.Pending) != 0 {
+		t.Errorf("%+v", again)
+	}
+	if got := publisher.Text("select rolcanlogin from pg_roles where rolname = 'sync'"); got != "t" {
+		t.Errorf("the role may log in: %s", got)
+	}
+	if got := subscriber.Text("select subenabled from pg_subscription"); got != "t" {
+		t.Errorf("the subscription is enabled: %s", got)
+	}
+	publisher.rows(1001, 2000)
+	publisher.arrives(subscriber)
 }
 
 // A start under way that replays is told with what is left.

@@ -52,8 +52,14 @@ func (s *starter) settle(ctx context.Context) (release func() error, err error) 
 	release = func() error { return nil }
 	root := s.options.Where.Path(s.cluster.Dir)
 	known, err := s.place.Records(ctx, root)
-	if err != nil || s.options.DryRun || (len(known) == 0 && !s.options.Unstick) {
+	if err != nil {
 		return release, err
+	}
+	if len(known) == 0 {
+		slots, err := s.stuck(ctx)
+		if err != nil || len(slots) == 0 || !s.options.Unstick {
+			return release, err
+		}
 	}
 	where := s.options.Where
 	where.Inside = where.Inside || root == pgslot.InsideRoot(s.cluster.Dir)

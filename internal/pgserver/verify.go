@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"capstan"
 	"capstan/internal/pg"
 	"capstan/internal/pgdata"
 	"capstan/internal/pgslot"
@@ -77,8 +78,11 @@ func showsSlot(ctx context.Context, conn *pgx.Conn, r *pgslot.Record) (active bo
 		return false, err
 	}
 	if times != 1 || restart < r.RestartLSN {
-		return false, refused("verify slot", r.Slot, fmt.Errorf("the server shows it %d times, with restart_lsn %s; it was %s", times, restart, r.RestartLSN),
-			"see: capstan pg slot-doctor -D "+r.Dir)
+		return false, &capstan.Error{
+			Class: capstan.ErrIncomplete, Op: "verify slot", Object: r.Slot,
+			Err:  fmt.Errorf("the server shows it %d times, with restart_lsn %s; it was %s", times, restart, r.RestartLSN),
+			Safe: "its old state is in " + r.Path(), Next: "see: capstan pg slot-doctor -D " + r.Dir,
+		}
 	}
 	return active, nil
 }

@@ -266,7 +266,7 @@ func TestPurgeRefusals(t *testing.T) {
 	}
 	// The slot is worse than it was: the record does not become "started".
 	must(t, os.Rename(server.Data+"/pg_replslot/out", server.Data+"/pg_replslot/out.bak"))
-	if err := place.Verify(t.Context(), &record); !errors.Is(err, capstan.ErrRefused) {
+	if err := place.Verify(t.Context(), &record); !errors.Is(err, capstan.ErrIncomplete) {
 		t.Errorf("a slot that is gone: %v", err)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"capstan"
 )
 
 // Settle ends the quarantines in a directory that were killed on their way, and gives
@@ -125,8 +127,7 @@ func (p *Place) sweepDir(path string) error {
 }
 
 // Started notes that the server came up after a quarantine: from now on its spill
-// files may be purged. It is refused unless the slot is there once, by its state
-// file, and no further back than it was.
+// files may be purged. It fails as Verify does unless the slot is whole.
 func (p *Place) Started(ctx context.Context, r *Record) error {
 	if err := p.Verify(ctx, r); err != nil {
 		return err
@@ -145,7 +146,7 @@ func (p *Place) Started(ctx context.Context, r *Record) error {
 
 // Verify looks whether the slot of a quarantine is whole: there is one directory
 // whose state is that of the slot, it has the slot's name, and its restart_lsn is not
-// before the one that it had.
+// before the one that it had. Else the error is capstan.ErrIncomplete.
 func (p *Place) Verify(ctx context.Context, r *Record) error {
 	slots, err := p.Slots()
 	if err != nil {
@@ -178,5 +179,8 @@ func (p *Place) Verify(ctx context.Context, r *Record) error {
 }
 
 func (p *Place) unwell(r *Record, err error) error {
-	return refused("verify slot", r.Slot, err, "its old state is in "+filepath.Join(r.Path(), stateFile)+"; see: capstan pg slot-doctor -D "+p.Dir)
+	return &capstan.Error{
+		Class: capstan.ErrIncomplete, Op: "verify slot", Object: r.Slot, Err: err, Safe: "its old state is in " + filepath.Join(r.Path(), stateFile),
+		Next: "see: capstan pg slot-doctor -D " + p.Dir,
+	}
 }
