@@ -199,6 +199,14 @@ func TestUnstickUnderWay(t *testing.T) {
 			r.Server.Start()
 			r.Spill("s", 300)
 			r.Crash()
+			// A start that few spill files meet is watched and not stopped.
+			r.Spawn()
+			pgtest.Eventually(t, time.Minute, func() (bool, string) { return r.PIDFileLine(1) == strconv.Itoa(r.PID()), r.LogTail() })
+			if left := r.begin(StartOptions{Unstick: true}); len(left.Quarantined) != 0 || slices.ContainsFunc(left.Actions, func(act string) bool { return strings.Contains(act, "SIGQUIT") }) {
+				t.Errorf("%q", left.Actions)
+			}
+			r.Spill("s", 300)
+			r.Crash()
 			r.Multiply("s", 20_000)
 			before := slotState(t, r)
 			r.Spawn()

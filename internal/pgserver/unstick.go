@@ -139,6 +139,10 @@ func (s *starter) interrupt(ctx context.Context) (through bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	if len(slots) == 0 {
+		s.env.Say("no slot has %d spill files or more: the start is not held up by them", s.options.Least)
+		return true, nil
+	}
 	for _, slot := range slots { // what would be refused later must not cost a start now
 		if err := s.place.CheckFiles(slot, s.options.Where); err != nil {
 			return false, err
