@@ -421,3 +421,41 @@ func TestReplayEstimate(t *testing.T) {
 		t.Error("rows are missing")
 	}
 }
+
+// A cluster whose configuration is elsewhere, as Debian's, is started with the options
+// of the last start that say where; others of that start are not repeated.
+func TestStartConfiguredElsewhere(t *testing.T) {
+	t.Parallel()
+	r := spilling(t, 15)
+	elsewhere := filepath.Join(filepath.Dir(r.Data), "etc it's")
+	opts := fmt.Sprintf("%s/postgres \"-D\" %q \"-c\" %q \"-c\" %q \"-c\" \"work_mem=123MB\"\n", r.Bin, r.Data,
+		"config_file="+elsewhere+"/postgresql.conf", "hba_file="+elsewhere+"/pg_hba.conf")
+	for _, err := range []error{
+		os.Mkdir(elsewhere, 0o755),
+		os.Rename(r.Data+"/postgresql.conf", elsewhere+"/postgresql.conf"),
+		os.Rename(r.Data+"/pg_hba.conf", elsewhere+"/pg_hba.conf"),
+		os.WriteFile(r.Data+"/postmaster.opts", []byte(opts), 0o600),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if cred := pgtest.Credential(t); cred != nil {
+		if err := os.Chown(r.Data+"/postmaster.opts", int(cred.Uid), int(cred.Gid)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	summary := r.begin(StartOptions{Options: []string{"-c", "cluster_name=it's $HOME"}, SyncFS: true})
+	if summary.Status != Ready {
+		t.Fatalf("%+v", summary)
+	}
+	for setting, want := range map[string]string{
+		"config_file": elsewhere + "/postgresql.conf", "hba_file": elsewhere + "/pg_hba.conf", "work_mem": "4MB",
+		"cluster_name":              "it's $HOME",
+		"recovery_init_sync_method": "syncfs",
+	} {
+		if got := r.Text("show " + setting); got != want {
+			t.Errorf("%s is %s, want %s", setting, got, want)
+		}
+	}
+}

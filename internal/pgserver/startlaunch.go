@@ -221,7 +221,7 @@ func (s *starter) logTail() string {
 			return text
 		}
 	}
-	return lines[len(lines)-1]
+	return strings.Join(lines[max(len(lines)-2, 0):], " | ") // what is wrong stands before "is shut down"
 }
 
 // failed is the error of a server that ended while it started.
