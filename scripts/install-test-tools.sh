@@ -3,6 +3,7 @@
 # argument `bench`, those that the benchmark compares with as well. Missing ones
 # are installed from Debian's packages where that is possible (apt-get, root);
 # elsewhere the script names them and fails. It changes nothing when all is there.
+# The PostgreSQL servers that tests run have a script of their own.
 set -euo pipefail
 
 # program package
@@ -32,6 +33,8 @@ bench) tools+=$bench_tools ;;
 	exit 2
 	;;
 esac
+
+"$(dirname "$0")/install-postgres.sh"
 
 PATH=$PATH:/usr/sbin:/sbin
 missing=()

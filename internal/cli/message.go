@@ -39,6 +39,8 @@ func advise(told *capstan.Error, command string) error {
 		advised.Safe = "the run goes on"
 	case "cancel":
 		advised.Safe = "the request to stop stands"
+	case "stop":
+		advised.Safe, advised.Next = "a server that was told to stop goes on stopping, else everything was put back", "see: capstan pg stop-status"
 	case "rebuild":
 		advised.Safe, advised.Next = "sets that were read are kept", "run it again to read the rest"
 	}

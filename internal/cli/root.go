@@ -20,6 +20,8 @@ func (a *app) rootCommand() *cobra.Command {
 		Long: `Capstan backs up file trees into catalogued, verified sets of archives that stock
 tools can restore: tar, zstd, gzip, sha256sum.
 
+It also stops and starts PostgreSQL servers safely around replication and archiving.
+
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 finished, but something named is
 missing, unreadable or damaged; 4 refused for safety; 10 no such set, job or
 volume; 11 locked by another run; 12 wrong key; 130 interrupted.`,
@@ -47,7 +49,7 @@ volume; 11 locked by another run; 12 wrong key; 130 interrupted.`,
 		a.backupCommand(), a.restoreCommand(), a.verifyCommand(), a.setsCommand(), a.showCommand(), a.lsCommand(),
 		a.findCommand(), a.catCommand(), a.diffCommand(), a.catalogCommand(), a.doctorCommand(), a.versionCommand(),
 		a.jobsCommand(), a.runsCommand(), a.watchCommand(), a.cancelCommand(), a.retryCommand(), a.abandonCommand(),
-		a.keyCommand(), a.initCommand(), environmentTopic(),
+		a.keyCommand(), a.pgCommand(), a.initCommand(), environmentTopic(),
 	)
 	completionOf(root)
 	return root

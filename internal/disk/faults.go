@@ -17,6 +17,7 @@ const (
 	OpWrite   Op = "write"
 	OpSync    Op = "sync"
 	OpClose   Op = "close"
+	OpOwn     Op = "change the owner of"
 	OpRename  Op = "rename"
 	OpRemove  Op = "remove"
 	OpMkdir   Op = "mkdir"
@@ -24,6 +25,9 @@ const (
 	OpStat    Op = "stat"
 	OpList    Op = "list"
 	OpFree    Op = "free"
+
+	OpExchange Op = "exchange"
+	OpSetOwner Op = "set owner and mode"
 )
 
 // Faults is asked before every operation.

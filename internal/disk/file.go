@@ -76,6 +76,18 @@ func (f *File) Write(p []byte) (int, error) {
 	return n, f.err
 }
 
+// Own gives the file to a user and a group, by number. That it belongs to them
+// already is no act, so that a user may say so of his own file.
+func (f *File) Own(uid, gid uint32) error {
+	if f.err != nil {
+		return f.err
+	}
+	if f.err = f.fs.before(OpOwn, f.path, 0); f.err == nil {
+		f.err = own(f.file, uid, gid)
+	}
+	return f.err
+}
+
 // Sync makes the content durable. It blocks until the medium has it.
 func (f *File) Sync() error {
 	if f.err != nil {

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 
 	"golang.org/x/sys/windows"
@@ -40,3 +41,7 @@ func moveFile(from, to string, flags uint32) error {
 }
 
 func syncDir(string) error { return nil }
+
+func own(file *os.File, _, _ uint32) error {
+	return &fs.PathError{Op: "chown", Path: file.Name(), Err: errors.ErrUnsupported}
+}

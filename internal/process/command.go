@@ -22,6 +22,9 @@ type Command struct {
 	Path string   // a path, or a name that is looked for in PATH
 	Args []string // without the program's name
 	Dir  string   // where it runs; empty means here
+	// As is the user that it runs as; nil means this program's own. Only root may
+	// name another, and only where users have numbers.
+	As *Account
 	// Env is the whole environment, "KEY=value"; nil means this program's own.
 	Env     []string
 	Timeout time.Duration // from the start; 0 means none
@@ -37,6 +40,12 @@ type Command struct {
 	// nil captures the last Keep bytes for the Result.
 	Stdout, Stderr io.Writer
 	Keep           capstan.Bytes // 0 means 64 KiB
+}
+
+// Account is a user of the system with his groups.
+type Account struct {
+	UID, GID uint32
+	Groups   []uint32 // besides GID
 }
 
 // Result is what a child left behind. It is valid beside an error too.

@@ -14,8 +14,12 @@ type group struct{ pid int }
 // newGroup makes the child the leader of a new session. It then has no controlling
 // terminal: a program that opens /dev/tty to ask for a password fails at once
 // instead of being stopped (SIGTTIN) or waiting for a key.
-func newGroup(cmd *exec.Cmd) (*group, error) {
+func newGroup(cmd *exec.Cmd, as *Account) (*group, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	// Who is that user already cannot set his groups, and need not.
+	if as != nil && int(as.UID) != os.Geteuid() {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: as.UID, Gid: as.GID, Groups: as.Groups}
+	}
 	setDeathSignal(cmd.SysProcAttr)
 	return &group{}, nil
 }

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"syscall"
@@ -17,7 +18,10 @@ type group struct {
 	pid uint32
 }
 
-func newGroup(cmd *exec.Cmd) (*group, error) {
+func newGroup(cmd *exec.Cmd, as *Account) (*group, error) {
+	if as != nil {
+		return nil, errors.New("cannot run as another user here")
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{CreationFlags: windows.CREATE_NEW_PROCESS_GROUP}
 	job, err := windows.CreateJobObject(nil, nil)
 	if err != nil {

@@ -69,7 +69,7 @@ func Start(ctx context.Context, c Command) (*Process, error) {
 	p := &Process{command: c, broken: make(chan error, 3), stop: make(chan struct{}), done: make(chan struct{})}
 	p.cmd = exec.Command(path, c.Args...) //nolint:noctx // supervise ends it: a context could kill the child only, not its group
 	p.cmd.Dir, p.cmd.Env = c.Dir, c.Env
-	if p.group, err = newGroup(p.cmd); err != nil {
+	if p.group, err = newGroup(p.cmd, c.As); err != nil {
 		return nil, p.startError(err)
 	}
 	theirs, err := p.connect()

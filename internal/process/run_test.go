@@ -5,6 +5,7 @@ package process
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -264,5 +265,23 @@ func TestRedact(t *testing.T) {
 	want := []string{"-d", "postgres://user:***@host/db", "s3://b/p", "a://:***@h b://u:***@h", "me@host:22"}
 	if strings.Join(got, "|") != strings.Join(want, "|") {
 		t.Errorf("got %q", got)
+	}
+}
+
+// As another user if the test may, else as its own: the child has that user's
+// number and groups and no others.
+func TestRunsAsAnAccount(t *testing.T) {
+	t.Parallel()
+	as := &Account{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid())}
+	want := fmt.Sprintf("%d %d\n", as.UID, as.GID)
+	if as.UID == 0 {
+		as = &Account{UID: 65534, GID: 65533, Groups: []uint32{65532}}
+		want = "65534 65533\n65533 65532\n"
+	}
+	c := sh(`echo $(id -u) $(id -g); test $(id -u) != 65534 || id -G`)
+	c.As, c.Dir = as, "/"
+	r, err := Run(t.Context(), c)
+	if err != nil || string(r.Stdout) != want {
+		t.Errorf("%q, %v; want %q", r.Stdout, err, want)
 	}
 }

@@ -20,6 +20,7 @@ const (
 	ForNetwork Resource = "network"
 	ForLock    Resource = "lock"
 	ForSource  Resource = "source"
+	ForServer  Resource = "server" // a PostgreSQL server that starts or stops
 	ForPerson  Resource = "person" // the watchdog never fires on it
 )
 

@@ -1,0 +1,112 @@
+package pgtest
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// Options say what a cluster is made like.
+type Options struct {
+	Major int
+	TCP   bool     // listen on a free port of 127.0.0.1 as well
+	Conf  []string // lines of postgresql.conf, after our own
+}
+
+// Server is a cluster and the server that may run on it. One goroutine uses it.
+type Server struct {
+	Major  int
+	Bin    string // directory of the programs
+	Data   string // PGDATA
+	Log    string // file that the server writes its log to
+	Socket string // directory of its socket
+	Port   int
+	TCP    bool // it listens on 127.0.0.1 as well
+	// Options are more words of the server's command line, for the next Start.
+	Options []string
+
+	tb     testing.TB
+	exited chan struct{} // of the server that Start started: closed when it has been reaped
+	pid    int           // the same
+}
+
+// New makes a cluster; its server does not run yet.
+func New(tb testing.TB, options Options) *Server {
+	tb.Helper()
+	dir := tb.TempDir()
+	// The parent that TempDir makes is for the test's user alone.
+	if err := os.Chmod(filepath.Dir(dir), 0o711); err != nil {
+		tb.Fatal(err)
+	}
+	own(tb, dir)
+	s := &Server{
+		Major: options.Major, Bin: Bin(tb, options.Major), Data: filepath.Join(dir, "data"),
+		Log: filepath.Join(dir, "server.log"), Port: 5432, TCP: options.TCP, tb: tb,
+	}
+	run(tb, nil, "cp", "-a", "--reflink=auto", template(tb, options.Major), s.Data)
+	s.Socket = socketDir(tb)
+	listen := ""
+	if options.TCP {
+		s.Port, listen = freePort(tb), "127.0.0.1"
+	}
+	s.Conf(append([]string{
+		"listen_addresses = '" + listen + "'",
+		"port = " + strconv.Itoa(s.Port),
+		"unix_socket_directories = '" + s.Socket + "'",
+		"fsync = off",
+		"shared_buffers = 16MB",
+		"log_line_prefix = '%m [%p] %b '",
+	}, options.Conf...)...)
+	tb.Cleanup(s.end)
+	return s
+}
+
+// Conf appends lines to postgresql.conf; a running server wants a reload.
+func (s *Server) Conf(lines ...string) {
+	s.tb.Helper()
+	file, err := os.OpenFile(filepath.Join(s.Data, "postgresql.conf"), os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		s.tb.Fatal(err)
+	}
+	defer file.Close()
+	if _, err := file.WriteString(strings.Join(lines, "\n") + "\n"); err != nil {
+		s.tb.Fatal(err)
+	}
+}
+
+// socketDir is a directory whose path is short enough for a socket's.
+func socketDir(tb testing.TB) string {
+	tb.Helper()
+	dir, err := os.MkdirTemp("", "pg") //nolint:usetesting // the test's own is too long with the test's name
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
+	own(tb, dir)
+	return dir
+}
+
+func freePort(tb testing.TB) int {
+	tb.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // returns at once
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).Port // of a TCP listener
+}
+
+// DSN is the connection string of a database in the form of keywords, as a
+// subscription wants it.
+func (s *Server) DSN(database string) string {
+	return fmt.Sprintf("host=%s port=%d user=postgres dbname=%s", s.Socket, s.Port, database)
+}
+
+// URL is the connection URL of a database.
+func (s *Server) URL(database string) string {
+	return fmt.Sprintf("postgres://postgres@/%s?host=%s&port=%d", database, s.Socket, s.Port)
+}

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package disk
+
+func exchange(_, _ string) error { return ErrNoExchange }
