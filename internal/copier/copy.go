@@ -100,9 +100,23 @@ func (w *owner) unlessLost(ctx context.Context, err error) error {
 	return err
 }
 
-// bring writes an archive to the volume, or finds it there.
-func (w *owner) bring(ctx context.Context, a capstan.Archive) (err error) {
-	source, from, err := w.open(ctx, a)
+// bring writes an archive to the volume, or finds it there. Where the staged file is
+// not what was packed, it is taken from another volume that has it.
+func (w *owner) bring(ctx context.Context, a capstan.Archive) error {
+	err := w.bringFrom(ctx, a, w.open)
+	if !errors.Is(err, capstan.ErrDamaged) || w.queue.options.Stage == nil {
+		return err
+	}
+	if other := w.bringFrom(ctx, a, w.openAnywhere); other != nil {
+		return err // which says more
+	}
+	w.queue.options.Say("%v; it was taken from another volume", err)
+	return nil
+}
+
+// bringFrom is bring with what opens the archive's bytes.
+func (w *owner) bringFrom(ctx context.Context, a capstan.Archive, open func(context.Context, capstan.Archive) (capstan.VolumeReader, string, error)) (err error) {
+	source, from, err := open(ctx, a)
 	if err != nil {
 		if found, thereErr := w.there(ctx, a); found || thereErr != nil { // the stage may be lost, and this copy whole
 			return thereErr
@@ -187,6 +201,12 @@ func (w *owner) open(ctx context.Context, a capstan.Archive) (source capstan.Vol
 			return nil, "", err
 		}
 	}
+	return w.openAnywhere(ctx, a)
+}
+
+// openAnywhere opens the archive's bytes on another volume that has a good copy.
+func (w *owner) openAnywhere(ctx context.Context, a capstan.Archive) (source capstan.VolumeReader, from string, err error) {
+	o := &w.queue.options
 	copies, err := o.Catalog.CopiesOf(ctx, a.Set, a.Number)
 	if err != nil {
 		return nil, "", err

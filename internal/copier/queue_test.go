@@ -340,3 +340,17 @@ func TestStopped(t *testing.T) {
 	r.requireTrue("stopped")
 	r.complete()
 }
+
+// What went bad in the stage while one volume was away is taken from the other one.
+func TestDamagedInTheStageAndWholeElsewhere(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, memory(t))
+	r.options.Attempts = 1
+	r.pack(1000, 1000)
+	r.fault("b", func(disk.Op, string, int) error { return syscall.EIO })
+	r.bring(capstan.CopyWritten, capstan.CopyFailed)
+	r.fault("b", nil)
+	r.must(os.WriteFile(r.path("stage", r.archives()[0].Name), make([]byte, 1000), 0o600))
+	r.complete()
+	r.requireSaid("it was taken from another volume")
+}

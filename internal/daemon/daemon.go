@@ -116,7 +116,7 @@ func VolumePath(spec string) (string, error) {
 	if err := onlyFiles("volume", spec); err != nil {
 		return "", err
 	}
-	return absolute(spec)
+	return answering(spec)
 }
 
 // Volume opens the volume that the user named, for writing: a directory, which

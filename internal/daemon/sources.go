@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"capstan"
 	"capstan/internal/source/files"
@@ -141,6 +142,28 @@ func redact(spec string) string {
 		return u.Redacted()
 	}
 	return "(malformed URL)"
+}
+
+// answering is the canonical form of a directory that the user named, or what can
+// be said of it without asking a filesystem that does not answer in time.
+func answering(path string) (string, error) {
+	type result struct {
+		path string
+		err  error
+	}
+	results := make(chan result, 1)
+	go func() {
+		real, err := absolute(path)
+		results <- result{real, err}
+	}()
+	timer := time.NewTimer(openTime)
+	defer timer.Stop()
+	select {
+	case r := <-results:
+		return r.path, r.err
+	case <-timer.C:
+		return filepath.Abs(path)
+	}
 }
 
 // absolute is the canonical form of a directory that the user named. What is not

@@ -67,14 +67,14 @@ func (r Runner) Run(ctx context.Context, p Plan) (pipeline.Summary, error) {
 	if p.Name != "" {
 		key := capstan.JobKey(p.Name)
 		return r.guarded(ctx, p, key, func(ctx context.Context, lock *catalog.Lock) (pipeline.Summary, error) {
-			opened, err := p.Open(ctx)
+			opened, err := r.open(ctx, p)
 			if err != nil {
 				return notBegun(err), err
 			}
 			return r.backup(ctx, p.backup(key, lock), opened)
 		})
 	}
-	opened, err := p.Open(ctx)
+	opened, err := r.open(ctx, p)
 	if err != nil {
 		return notBegun(err), err
 	}
@@ -104,6 +104,48 @@ func (p *Plan) backup(key capstan.JobKey, lock *catalog.Lock) pipeline.Backup {
 func (r Runner) backup(ctx context.Context, b pipeline.Backup, opened Opened) (pipeline.Summary, error) {
 	b.Sources, b.Volumes, b.Stage = opened.Sources, opened.Volumes, opened.Stage
 	return r.Engine.Backup(ctx, b)
+}
+
+// openStage is the stage in which sources, stage and volumes are opened.
+const openStage = "open"
+
+// sayAfter is how long the opening may take before people are told, again and
+// again: any of the calls in it may hang in a filesystem that does not answer.
+const sayAfter = 10 * time.Second
+
+// open opens what the plan works on. When ctx ends first, a call that hangs is left
+// behind, and closes what it opens by itself.
+func (r Runner) open(ctx context.Context, p Plan) (Opened, error) {
+	stage := r.Engine.Tracker.Stage(openStage)
+	stage.Begin()
+	defer stage.End()
+	defer stage.Wait(progress.ForVolume, "sources and volumes to answer")()
+	type result struct {
+		opened Opened
+		err    error
+	}
+	results := make(chan result)
+	go func() {
+		opened, err := p.Open(ctx)
+		select {
+		case results <- result{opened, err}:
+		case <-ctx.Done():
+			_ = opened.close() // nobody waits for it any more
+		}
+	}()
+	ticker := time.NewTicker(sayAfter)
+	defer ticker.Stop()
+	began := time.Now()
+	for {
+		select {
+		case got := <-results:
+			return got.opened, got.err
+		case <-ctx.Done():
+			return Opened{}, context.Cause(ctx)
+		case <-ticker.C:
+			r.Warn("a source, the stage or a volume has not answered for %s", time.Since(began).Round(time.Second))
+		}
+	}
 }
 
 // guarded does work between the hooks of the plan, under the job's lock. A run
