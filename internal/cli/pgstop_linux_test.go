@@ -61,7 +61,7 @@ func object(t *testing.T, e ended, into any) {
 func TestPgStopAsTyped(t *testing.T) {
 	t.Parallel()
 	f := newField(t)
-	s := pgtest.New(t, pgtest.Options{Major: 15, Conf: []string{
+	s := pgtest.New(t, pgtest.Options{Memory: true, Major: 15, Conf: []string{
 		"wal_level = logical", "wal_sender_timeout = 0", "archive_mode = on", "archive_command = 'sleep 0.3'", "max_prepared_transactions = 1",
 	}})
 	s.Start()
@@ -154,7 +154,7 @@ func TestPgStopAsTyped(t *testing.T) {
 func TestPgStopRefusals(t *testing.T) {
 	t.Parallel()
 	f := newField(t)
-	s, other := pgtest.New(t, pgtest.Options{Major: 18}), pgtest.New(t, pgtest.Options{Major: 15})
+	s, other := pgtest.New(t, pgtest.Options{Memory: true, Major: 18}), pgtest.New(t, pgtest.Options{Memory: true, Major: 15})
 	f.exits(2, []string{"pg", "stop"}, "-D")
 	f.exits(2, []string{"pg", "stop", "-D", f.dir}, "PG_VERSION")
 	f.exits(2, []string{"pg", "stop", "-D", s.Data, "--walsender=kill"}, "wait, terminate or cut")
@@ -200,7 +200,7 @@ func TestPgStopRefusals(t *testing.T) {
 func TestPgStopAsOwner(t *testing.T) {
 	t.Parallel()
 	f := newField(t)
-	s := pgtest.New(t, pgtest.Options{Major: 15, Conf: []string{"wal_level = logical", "wal_sender_timeout = 0"}})
+	s := pgtest.New(t, pgtest.Options{Memory: true, Major: 15, Conf: []string{"wal_level = logical", "wal_sender_timeout = 0"}})
 	s.Start()
 	mute(t, s)
 	dir := t.TempDir()

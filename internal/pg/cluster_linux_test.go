@@ -44,7 +44,7 @@ func TestServers(t *testing.T) {
 		t.Run(strconv.Itoa(major), func(t *testing.T) {
 			t.Parallel()
 			const name = "walsender: x y: checkpointer"
-			s := pgtest.New(t, pgtest.Options{Major: major, Conf: []string{
+			s := pgtest.New(t, pgtest.Options{Memory: true, Major: major, Conf: []string{
 				"cluster_name = '" + name + "'", "archive_mode = on", "archive_command = '/bin/true'",
 				fmt.Sprintf("update_process_title = %v", major%2 == 0),
 			}})
@@ -92,7 +92,7 @@ func TestServers(t *testing.T) {
 // A pid file that names a living process which is not the server.
 func TestForeignPID(t *testing.T) {
 	t.Parallel()
-	s := pgtest.New(t, pgtest.Options{Major: 15})
+	s := pgtest.New(t, pgtest.Options{Memory: true, Major: 15})
 	c := open(t, s.Data)
 	write := func(pid int, started time.Time) {
 		t.Helper()
@@ -153,7 +153,7 @@ func childOf(t *testing.T, c *Cluster, pid int) Child {
 // What must not be signalled is not, and lives on.
 func TestSignalRefusals(t *testing.T) {
 	t.Parallel()
-	s := pgtest.New(t, pgtest.Options{Major: 15})
+	s := pgtest.New(t, pgtest.Options{Memory: true, Major: 15})
 	c := open(t, s.Data)
 	s.Start()
 	child := childOf(t, c, s.PID()).Process
@@ -194,7 +194,7 @@ func TestPIDNamespace(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Log("only root may make a PID namespace: the server runs without one")
 	}
-	s := pgtest.New(t, pgtest.Options{Major: 15})
+	s := pgtest.New(t, pgtest.Options{Memory: true, Major: 15})
 	c := open(t, s.Data)
 	args := []string{"--pid", "--fork", "--kill-child", "setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", filepath.Join(s.Bin, "postgres"), "-D", s.Data}
 	cmd := exec.CommandContext(t.Context(), "unshare", args...)
@@ -231,7 +231,7 @@ func TestPIDNamespace(t *testing.T) {
 func TestConnectAsOwner(t *testing.T) {
 	t.Parallel()
 	for _, tcp := range []bool{false, true} {
-		s := pgtest.New(t, pgtest.Options{Major: 15, TCP: tcp})
+		s := pgtest.New(t, pgtest.Options{Memory: true, Major: 15, TCP: tcp})
 		if err := os.WriteFile(filepath.Join(s.Data, "pg_hba.conf"), []byte("local all all peer\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}

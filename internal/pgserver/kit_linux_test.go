@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -51,6 +52,8 @@ func newRig(t *testing.T, major int, conf ...string) *rig {
 
 func newRigWith(t *testing.T, options pgtest.Options, conf ...string) *rig {
 	t.Helper()
+	// Tests that let the server sync are about a disk.
+	options.Memory = !slices.ContainsFunc(conf, func(line string) bool { return strings.HasPrefix(line, "fsync") })
 	options.Conf = append([]string{"wal_level = logical"}, conf...)
 	s := pgtest.New(t, options)
 	cluster, err := pg.Open(disk.FS{}, s.Data)

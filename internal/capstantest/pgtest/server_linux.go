@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"golang.org/x/sys/unix"
 )
 
 // patience is how long a server may take for what it does in an instant.
@@ -121,6 +122,25 @@ func (s *Server) Crash() {
 	})
 	if s.exited != nil {
 		s.WaitExit()
+	}
+	s.freeSegment()
+}
+
+// freeSegment removes the segment of shared memory that a killed server leaves
+// behind, and that the next start would remove: the system has room for few.
+func (s *Server) freeSegment() {
+	_, text, _ := strings.Cut(s.PIDFileLine(7), " ")
+	id, err := strconv.Atoi(strings.TrimSpace(text))
+	var segment unix.SysvShmDesc
+	if err != nil {
+		return
+	}
+	if _, err := unix.SysvShmCtl(id, unix.IPC_STAT, &segment); err != nil {
+		return // it is gone
+	}
+	// A test may have written the pid file: the segment must be of that server.
+	if segment.Nattch == 0 && strconv.Itoa(int(segment.Cpid)) == s.PIDFileLine(1) {
+		_, _ = unix.SysvShmCtl(id, unix.IPC_RMID, nil)
 	}
 }
 

@@ -16,7 +16,7 @@ func TestServers(t *testing.T) {
 	for _, major := range pgtest.Majors() {
 		t.Run(fmt.Sprint(major), func(t *testing.T) {
 			t.Parallel()
-			s := pgtest.New(t, pgtest.Options{Major: major, TCP: major%2 == 0, Conf: []string{"wal_level = logical"}})
+			s := pgtest.New(t, pgtest.Options{Memory: true, Major: major, TCP: major%2 == 0, Conf: []string{"wal_level = logical"}})
 			s.Start()
 			if version := s.Text("show server_version_num"); !strings.HasPrefix(version, fmt.Sprint(major)) {
 				t.Errorf("version %s, want %d", version, major)
