@@ -30,6 +30,13 @@ func (c *Catalog) check(ctx context.Context) ([]string, error) {
 	if err := k.strays(ctx); err != nil {
 		return nil, err
 	}
+	var left int64
+	if _, err := one(ctx, c.reads, sqlLeftOfGoneSets, nil, &left); err != nil {
+		return nil, err
+	}
+	if left > 0 {
+		k.found("there are %d archives of forgotten sets, of which nothing should be left", left)
+	}
 	rows, err := readSets(ctx, c.reads, sqlSets)
 	if err != nil {
 		return nil, err

@@ -3,14 +3,16 @@ package catalog
 import (
 	"context"
 	"database/sql"
+	"errors"
 
 	"capstan"
 )
 
 // DeleteSet takes a set out of the catalog, in transactions of bounded size: from
 // the first on nobody sees it, and after a crash the next DeleteSet, Import or
-// Sweep goes on. What lies on volumes is not touched. capstan.ErrNotFound if
-// there is no such set.
+// Sweep goes on. What lies on volumes is not touched. Of a set that Forget let go,
+// its row stays, and the volumes that still hold some of it; it may be repeated.
+// capstan.ErrNotFound if there is no such set.
 func (c *Catalog) DeleteSet(ctx context.Context, id capstan.SetID) error {
 	err := c.transact(ctx, func(t *tx) error {
 		set, found, err := anyPhase(ctx, t, id)
@@ -19,6 +21,9 @@ func (c *Catalog) DeleteSet(ctx context.Context, id capstan.SetID) error {
 		}
 		if !found || set.phase == phaseImporting {
 			return unknownSet(id)
+		}
+		if set.phase == phaseForgotten {
+			return nil
 		}
 		_, err = t.exec(sqlSetPhase, phaseDeleting, set.no)
 		return err
@@ -93,12 +98,23 @@ func (c *Catalog) purge(ctx context.Context, no int64) error {
 				return err
 			}
 		}
-		return t.removeSetRow(no)
+		forgotten, err := t.one(sqlForgottenNo, with(no), new(int64))
+		if err != nil || !forgotten {
+			return errors.Join(err, t.removeSetRow(no))
+		}
+		// A later set's signature covers it: that it was let go must be known.
+		for _, query := range []string{sqlDeleteAllDirs, sqlDeletePin} {
+			if _, err := t.exec(query, no); err != nil {
+				return err
+			}
+		}
+		_, err = t.exec(sqlSetPhase, phaseForgotten, no)
+		return err
 	})
 }
 
 func (t *tx) removeSetRow(no int64) error {
-	for _, query := range []string{sqlDeleteAllDirs, sqlDeleteDemands} {
+	for _, query := range []string{sqlDeleteAllDirs, sqlDeleteDemands, sqlDeletePin} {
 		if _, err := t.exec(query, no); err != nil {
 			return err
 		}

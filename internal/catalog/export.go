@@ -17,7 +17,7 @@ type ExportOptions struct {
 }
 
 // Export writes the catalog to w, one JSON object a line, the field "type" first:
-// catalog, job, volume, run, set, archive, copy, sums, audit, and, where asked
+// catalog, job, volume, run, sums, audit, pin, set, archive, copy, and, where asked
 // for, entry. It is lossless but for entries' times beyond the year 9999, which
 // JSON's readers may refuse. It blocks as w does and holds no lock meanwhile, so
 // lines of a catalog that is being written may be of different moments.
@@ -113,7 +113,7 @@ func (x *exporter) all(ctx context.Context, opts ExportOptions) error {
 	if err := x.out.Encode(head); err != nil {
 		return err
 	}
-	for _, part := range []func(context.Context) error{x.jobs, x.volumes, x.runs, x.sums, x.audit} {
+	for _, part := range []func(context.Context) error{x.jobs, x.volumes, x.runs, x.sums, x.audit, x.pins} {
 		if err := part(ctx); err != nil {
 			return err
 		}
@@ -222,4 +222,20 @@ func (x *exporter) audit(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+func (x *exporter) pins(ctx context.Context) error {
+	pins, err := x.c.Pins(ctx)
+	for _, p := range pins {
+		if err == nil {
+			err = x.out.Encode(struct {
+				Type string        `json:"type"`
+				Set  capstan.SetID `json:"set"`
+				Who  string        `json:"who"`
+				Why  string        `json:"why,omitempty"`
+				Time time.Time     `json:"time"`
+			}{"pin", p.Set, p.Who, p.Why, p.At})
+		}
+	}
+	return err
 }

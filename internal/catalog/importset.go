@@ -17,7 +17,9 @@ const importChunk = 1024
 // before it is whole; what an interrupted Import left is replaced. It reports
 // false, without reading entries, when the catalog holds the set already: then
 // only the copies on this volume are added, where they are not known. A set of
-// the same id with other archives is capstan.ErrRefused.
+// the same id with other archives is capstan.ErrRefused. A set that was forgotten is
+// left alone while a volume is still to lose it, and reported false; when none is,
+// it is imported like an unknown one.
 //
 // The volume must be known. The job is recorded if need be.
 func (c *Catalog) Import(ctx context.Context, set capstan.Set, archives []capstan.Archive, volume capstan.VolumeID, entries iter.Seq2[capstan.Entry, error]) (imported bool, err error) {
@@ -44,6 +46,10 @@ func (c *Catalog) importSet(ctx context.Context, set capstan.Set, archives []cap
 	switch {
 	case err != nil:
 		return false, err
+	case known && old.forgotten != 0:
+		if gone, err := c.retire(ctx, old); err != nil || !gone {
+			return false, err
+		}
 	case known && old.phase == phaseThere:
 		return false, c.addCopies(ctx, set.ID, archives, volume)
 	case known: // half deleted, or half imported, which the lock says nobody goes on with
@@ -67,6 +73,27 @@ func (c *Catalog) importSet(ctx context.Context, set capstan.Set, archives []cap
 		err = closeErr
 	}
 	return err == nil, err
+}
+
+// retire takes the row of a forgotten set away, if it is no longer needed to remove
+// the set's bytes; it reports whether it did.
+func (c *Catalog) retire(ctx context.Context, set setPhase) (gone bool, err error) {
+	if set.phase == phaseDeleting {
+		err = c.purge(ctx, set.no)
+		set.phase = phaseForgotten
+	}
+	if err != nil || set.phase != phaseForgotten {
+		return false, err
+	}
+	err = c.transact(ctx, func(t *tx) error {
+		held, err := t.one(sqlDemands, with(set.no), new(string), new(string))
+		if err != nil || held {
+			return err
+		}
+		gone = true
+		return t.removeSetRow(set.no)
+	})
+	return gone && err == nil, err
 }
 
 func (t *tx) beginImport(set *capstan.Set, archives []capstan.Archive, now int64) error {

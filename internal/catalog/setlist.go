@@ -19,7 +19,7 @@ type SetInfo struct {
 	Archives  int           // committed ones
 	Size      capstan.Bytes // of the committed archives, on one volume
 	Copies    []SetCopies   // by volume
-	Forgotten bool          // by ForgetSet: retention let it go
+	Forgotten bool          // by Forget: it was let go, and its bytes are about to be removed
 }
 
 // SetCopies says in which states the archives of a set are on one volume.

@@ -16,6 +16,7 @@ const (
 	phaseThere     = 0
 	phaseImporting = 1
 	phaseDeleting  = 2
+	phaseForgotten = 3 // only its row is left
 )
 
 // BeginSet makes the next set of the month of now, with status running. The job
@@ -201,30 +202,16 @@ func finishedStatus(status capstan.RunStatus) bool {
 	return status == capstan.RunComplete || status == capstan.RunPartial
 }
 
-// ForgetSet marks every copy of a set as forgotten, so that it is no longer
-// chosen as the latest and its volumes may be reused. Nothing is erased; DeleteSet
-// takes the set out of the catalog.
-func (c *Catalog) ForgetSet(ctx context.Context, id capstan.SetID, now time.Time) error {
-	return c.write(ctx, "forget set "+string(id), func(t *tx) error {
-		no, err := t.setNo(id)
-		if err != nil {
-			return err
-		}
-		if _, err := t.exec(sqlForgetCopies, unix(now), no); err != nil {
-			return err
-		}
-		if _, err := t.exec(sqlForgetDemands, no); err != nil {
-			return err
-		}
-		_, err = t.exec(sqlForgetSet, unix(now), no)
-		return err
-	})
-}
-
 // setNo gives the internal number of a set that is there for all.
 func (t *tx) setNo(id capstan.SetID) (int64, error) {
 	row, found, err := anyPhase(t.ctx, t, id)
-	if err == nil && (!found || row.phase != phaseThere) {
+	switch {
+	case err != nil:
+	case !found || row.phase == phaseImporting:
+		err = unknownSet(id)
+	case row.phase != phaseThere && row.forgotten != 0:
+		err = forgottenSet(id, row.forgotten)
+	case row.phase != phaseThere:
 		err = unknownSet(id)
 	}
 	return row.no, err
@@ -234,16 +221,26 @@ func (t *tx) setNo(id capstan.SetID) (int64, error) {
 type setPhase struct {
 	no, phase int64
 	status    capstan.RunStatus
+	forgotten int64
 }
 
 func anyPhase(ctx context.Context, from queries, id capstan.SetID) (s setPhase, found bool, err error) {
-	found, err = one(ctx, from, sqlSetAnyPhase, with(string(id)), &s.no, &s.phase, &s.status)
+	found, err = one(ctx, from, sqlSetAnyPhase, with(string(id)), &s.no, &s.phase, &s.status, &s.forgotten)
 	return s, found, err
 }
 
 func unknownSet(id capstan.SetID) error {
 	return &capstan.Error{
 		Class: capstan.ErrNotFound, Op: "set", Object: string(id), Err: errors.New("the catalog does not know it"),
+		Next: "see: capstan sets",
+	}
+}
+
+// forgottenSet is the error of a set that was let go; at is when, in nanoseconds.
+func forgottenSet(id capstan.SetID, at int64) error {
+	return &capstan.Error{
+		Class: capstan.ErrNotFound, Op: "set", Object: string(id),
+		Err:  fmt.Errorf("it was forgotten at %s", fromUnix(at).Local().Format(time.DateTime)),
 		Next: "see: capstan sets",
 	}
 }
@@ -291,6 +288,10 @@ func (c *Catalog) findSet(ctx context.Context, id capstan.SetID) (setRow, error)
 		return setRow{}, err
 	}
 	if len(sets) == 0 {
+		var at int64
+		if forgotten, err := one(ctx, c.reads, sqlForgottenAt, with(string(id)), &at); err != nil || forgotten {
+			return setRow{}, errors.Join(err, forgottenSet(id, at))
+		}
 		return setRow{}, unknownSet(id)
 	}
 	return sets[0], nil

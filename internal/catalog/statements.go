@@ -48,7 +48,7 @@ const (
 	sqlStillThere    = `SELECT 1 FROM sets WHERE no = ? AND phase = 0`
 	sqlInsertSet     = `INSERT INTO sets (month, number, phase, ` + setColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	sqlSet           = `SELECT ` + setColumns + ` FROM sets WHERE id = ? AND phase = 0`
-	sqlSetAnyPhase   = `SELECT no, phase, status FROM sets WHERE id = ?`
+	sqlSetAnyPhase   = `SELECT no, phase, status, forgotten FROM sets WHERE id = ?`
 	sqlSets          = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 ORDER BY month DESC, number DESC`
 	sqlSetsOfJob     = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 AND job = ? ORDER BY month DESC, number DESC`
 	sqlOpenSets      = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 AND job = ? AND status IN ('running', 'interrupted') ORDER BY month DESC, number DESC`
@@ -62,8 +62,12 @@ const (
 	sqlForgetSet     = `UPDATE sets SET forgotten = ? WHERE no = ?`
 	sqlForgetDemands = `UPDATE demands SET state = 'forgotten' WHERE set_no = ?`
 	sqlForgetCopies  = `UPDATE copies SET state = 'forgotten', changed = ?, problem = '' WHERE set_no = ? AND state <> 'forgotten'`
-	sqlDeleteSet     = `DELETE FROM sets WHERE no = ?`
-	sqlSetIsEmpty    = `SELECT 1 FROM sets WHERE no = ?
+	sqlForgotten     = `SELECT no, id, job, claim, started, forgotten, phase FROM sets WHERE forgotten <> 0
+		AND (phase IN (0, 2) OR (phase = 3 AND EXISTS (SELECT 1 FROM demands WHERE set_no = no))) ORDER BY month, number`
+	sqlForgottenAt = `SELECT forgotten FROM sets WHERE id = ? AND forgotten <> 0`
+	sqlForgottenNo = `SELECT 1 FROM sets WHERE no = ? AND forgotten <> 0`
+	sqlDeleteSet   = `DELETE FROM sets WHERE no = ?`
+	sqlSetIsEmpty  = `SELECT 1 FROM sets WHERE no = ?
 		AND NOT EXISTS (SELECT 1 FROM archives WHERE set_no = no)
 		AND NOT EXISTS (SELECT 1 FROM entries WHERE set_no = no)`
 )
@@ -82,6 +86,24 @@ const (
 	sqlRotateSums     = `UPDATE sums SET hash = ? WHERE volume = ? AND set_id = ?`
 	sqlRotateCopies   = `UPDATE copies SET state = 'written', changed = ?, verified = 0 WHERE set_no = ? AND volume = ? AND state = 'verified'
 		AND number IN (SELECT a.number FROM archives a WHERE a.set_no = ? AND a.name = ?)`
+)
+
+// Retention.
+const (
+	sqlRetained = `SELECT no, id, base, started, status FROM sets WHERE phase = 0 AND forgotten = 0 AND job = ? ORDER BY month, number`
+	sqlLacking  = `SELECT DISTINCT a.set_no FROM archives a, sets s WHERE a.set_no = s.no AND s.job = ? AND a.committed = 1
+		AND NOT EXISTS (SELECT 1 FROM copies c WHERE c.set_no = a.set_no AND c.number = a.number AND c.state IN ('written', 'verified'))`
+	sqlWaiting      = `SELECT DISTINCT d.set_no FROM demands d, sets s WHERE d.set_no = s.no AND s.job = ? AND d.state NOT IN ('written', 'forgotten')`
+	sqlPinned       = `SELECT p.set_no FROM pins p, sets s WHERE p.set_no = s.no AND s.job = ?`
+	sqlPins         = `SELECT s.id, p.who, p.why, p.at_time FROM pins p, sets s WHERE p.set_no = s.no ORDER BY s.month, s.number`
+	sqlUpdatePin    = `UPDATE pins SET who = ?, why = ?, at_time = ? WHERE set_no = ?`
+	sqlInsertPin    = `INSERT INTO pins (who, why, at_time, set_no) VALUES (?, ?, ?, ?)`
+	sqlDeletePin    = `DELETE FROM pins WHERE set_no = ?`
+	sqlDemandCopies = `INSERT INTO demands (set_no, volume, state) SELECT DISTINCT c.set_no, c.volume, 'forgotten' FROM copies c WHERE c.set_no = ?
+		AND NOT EXISTS (SELECT 1 FROM demands d WHERE d.set_no = c.set_no AND d.volume = c.volume)`
+	sqlDropDemand     = `DELETE FROM demands WHERE set_no = ? AND volume = ?`
+	sqlDropCopies     = `DELETE FROM copies WHERE set_no = ? AND volume = ?`
+	sqlLeftOfGoneSets = `SELECT count(*) FROM archives a, sets s WHERE a.set_no = s.no AND s.phase = 3`
 )
 
 // Runs.

@@ -106,7 +106,7 @@ const (
 	sqlNextDirSet     = `SELECT set_no FROM dirs WHERE set_no > ? ORDER BY set_no LIMIT 1`
 	sqlNextNotableSet = `SELECT set_no FROM notable WHERE set_no > ? ORDER BY set_no LIMIT 1`
 	sqlNextPieceSet   = `SELECT set_no FROM pieces WHERE set_no > ? ORDER BY set_no LIMIT 1`
-	sqlSetNoKnown     = `SELECT 1 FROM sets WHERE no = ?`
+	sqlSetNoKnown     = `SELECT 1 FROM sets WHERE no = ? AND phase <> 3`
 	sqlArchiveChecks  = `SELECT number, committed, entries, held FROM archives WHERE set_no = ?`
 	sqlEarlyCopies    = `SELECT count(*) FROM copies c JOIN archives a ON a.set_no = c.set_no AND a.number = c.number
 		WHERE c.set_no = ? AND a.committed = 0 AND c.state IN ('written', 'verified')`

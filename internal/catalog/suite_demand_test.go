@@ -163,7 +163,7 @@ func testAwaited(t *testing.T, open opener) {
 	requireAwaited(t, c, set.ID, false, "somebody said that it may be lost")
 	must(t, c.Demand(ctx, set.ID, second))
 	requireAwaited(t, c, set.ID, true, "and wants it all the same")
-	must(t, c.ForgetSet(ctx, set.ID, noon))
+	letGo(t, c, set.ID)
 	requireAwaited(t, c, set.ID, false, "the set is forgotten")
 	if _, err := c.Awaited(ctx, "2026-11_000999", 1); !errors.Is(err, capstan.ErrNotFound) {
 		t.Errorf("an unknown set: %v", err)
@@ -184,7 +184,7 @@ func testDemandsGo(t *testing.T, open opener) {
 	wanted(false, "no set")
 	kept, forgotten, deleted := stageSet(t, c, 1), stageSet(t, c, 1), stageSet(t, c, 1)
 	wanted(true, "three sets")
-	must(t, c.ForgetSet(ctx, forgotten.ID, noon))
+	letGo(t, c, forgotten.ID)
 	requireDemands(t, c, forgotten.ID, capstan.CopyForgotten, capstan.CopyForgotten)
 	requireNext(t, c, forgotten.ID, volume, noon, 0, 0)
 	must(t, c.DeleteSet(ctx, deleted.ID))
@@ -232,7 +232,7 @@ func testDemandImported(t *testing.T, open opener) {
 	// The catalog knows that the copies failed; they wait for a person still.
 	requireCopies(t, c, set.ID, second, capstan.CopyFailed, capstan.CopyFailed)
 	requireDemands(t, c, set.ID, capstan.CopyWritten, capstan.CopyFailed)
-	must(t, c.ForgetSet(ctx, set.ID, noon))
+	letGo(t, c, set.ID)
 	_, err = c.Import(ctx, known, archives, volume, nothing)
 	must(t, err)
 	requireDemands(t, c, set.ID, capstan.CopyForgotten, capstan.CopyForgotten)

@@ -228,7 +228,7 @@ func testSetList(t *testing.T, open opener) {
 	if latest("") != other.ID || latest(job) != first.ID {
 		t.Errorf("latest %s, of the job %s", latest(""), latest(job))
 	}
-	must(t, c.ForgetSet(ctx, first.ID, noon))
+	letGo(t, c, first.ID)
 	if got := latest(job); got != "" {
 		t.Errorf("a forgotten set is the latest: %s", got)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"capstan"
 	"capstan/internal/pipeline"
+	"capstan/internal/policy"
 )
 
 // TestRetentionRaisesNoDoubt: a set that the catalog forgot, or has no more, is
@@ -67,7 +68,8 @@ func TestRetentionRaisesNoDoubt(t *testing.T) {
 	if got := verify(sets[1]); !strings.Contains(got, string(sets[0])+", which stood before it, is gone") {
 		t.Errorf("a set that the catalog counts on is gone: %s", got)
 	}
-	if err := d.Catalog.ForgetSet(ctx, sets[0], d.Engine.Now()); err != nil {
+	forget := func(all []policy.Set) policy.Plan { return policy.Choose(all, sets[:1]) }
+	if _, err := d.Catalog.Forget(ctx, "job", "", forget); err != nil {
 		t.Fatal(err)
 	}
 	if got := verify(sets[1]); got != "[]" {

@@ -2,8 +2,6 @@ package policy
 
 import (
 	"fmt"
-	"slices"
-	"sort"
 	"strings"
 	"time"
 
@@ -63,7 +61,7 @@ func (m *model) restorable(s *Set) bool {
 // number makes ids comparable in another way than the code does.
 func number(id capstan.SetID) string {
 	month, n, _ := strings.Cut(string(id), "_")
-	return month + fmt.Sprintf("%012s", n)
+	return month + strings.Repeat("0", 12-len(n)) + n
 }
 
 func laterByID(a, b *Set) bool { return number(a.ID) > number(b.ID) }
@@ -164,8 +162,8 @@ func (m *model) earlier(t time.Time, span Span) time.Time {
 	return at
 }
 
-// kept lists what is kept, in order of ids.
-func (m *model) kept(rules Rules) []capstan.SetID {
+// kept is what is kept.
+func (m *model) kept(rules Rules) map[capstan.SetID]bool {
 	var latest *Set
 	for i := range m.sets {
 		if s := &m.sets[i]; m.restorable(s) && (latest == nil || laterByID(s, latest)) {
@@ -184,26 +182,16 @@ func (m *model) kept(rules Rules) []capstan.SetID {
 			}
 		}
 	}
-	return inOrder(wanted)
+	return wanted
 }
 
-func inOrder(ids map[capstan.SetID]bool) []capstan.SetID {
-	all := make([]capstan.SetID, 0, len(ids))
-	for id := range ids {
-		all = append(all, id)
-	}
-	sort.Slice(all, func(i, j int) bool { return number(all[i]) < number(all[j]) })
-	return all
-}
-
-// keptOf lists what a plan keeps, in order of ids.
-func keptOf(plan Plan) []capstan.SetID {
-	var all []capstan.SetID
+// keptBy is what a plan keeps.
+func keptBy(plan Plan) map[capstan.SetID]bool {
+	all := map[capstan.SetID]bool{}
 	for _, v := range plan {
 		if v.Keep {
-			all = append(all, v.Set)
+			all[v.Set] = true
 		}
 	}
-	slices.Reverse(all)
 	return all
 }

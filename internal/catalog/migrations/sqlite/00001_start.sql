@@ -36,7 +36,9 @@ CREATE TABLE counters (
 -- claim: what a volume is told to reserve the set's name, known to this catalog
 -- alone; empty for a set that was read from a volume. base: the id of the set that an incremental one builds on, which may be unknown
 -- here; empty for a full one. recipients: to whom its files are encrypted; an empty list
--- for one that is not. phase: 0 there for all to see, 1 being imported, 2 being deleted.
+-- for one that is not. phase: 0 there for all to see, 1 being imported, 2 being deleted,
+-- 3 forgotten, and nothing is left but this row, and demands of volumes that still hold something.
+-- forgotten: when retention or a person let the set go.
 CREATE TABLE sets (
 	no        INTEGER NOT NULL PRIMARY KEY,
 	id        TEXT    NOT NULL UNIQUE,
@@ -130,13 +132,22 @@ CREATE TABLE copies (
 CREATE INDEX copies_by_state ON copies (volume, state);
 
 -- The volumes that a set shall lie on whole, and which of them tell its content:
--- manifest, sums and signature are there after all its archives.
+-- manifest, sums and signature are there after all its archives. Of a forgotten set:
+-- the volumes that still hold something of it.
 CREATE TABLE demands (
 	set_no INTEGER NOT NULL REFERENCES sets (no),
 	volume TEXT    NOT NULL REFERENCES volumes (id),
 	state  TEXT    NOT NULL,
 	PRIMARY KEY (set_no, volume)
 ) STRICT, WITHOUT ROWID;
+
+-- Sets that are kept until somebody says otherwise.
+CREATE TABLE pins (
+	set_no  INTEGER NOT NULL PRIMARY KEY REFERENCES sets (no),
+	who     TEXT    NOT NULL,
+	why     TEXT    NOT NULL,
+	at_time INTEGER NOT NULL
+) STRICT;
 
 -- Where stages lie that this catalog's archives may wait in.
 CREATE TABLE stages (
