@@ -62,6 +62,13 @@ type VolumeFile interface {
 	Abort() error
 }
 
+// ClaimTeller is a Volume that tells who claimed a set.
+type ClaimTeller interface {
+	// Claimant gives what ClaimSet was called with for the set; empty if the volume
+	// has no such set, ErrSetExists if it has one that nobody can be told of.
+	Claimant(ctx context.Context, set SetID) (owner string, err error)
+}
+
 // GuardedFile is a VolumeFile whose writer may lose the right to write it at any
 // moment, for example while its process is stopped.
 type GuardedFile interface {

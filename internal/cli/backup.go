@@ -38,7 +38,8 @@ type backupFlags struct {
 	encrypt       encryptFlags
 	timeout       time.Duration
 	pre, post     []string
-	hooks         hooks // of pre and post, else of the job
+	hooks         hooks            // of pre and post, else of the job
+	forget        *pipeline.Forget // after the backup; nil: nothing
 	deliver       deliverFlags
 }
 
@@ -144,7 +145,7 @@ func (a *app) backup(ctx context.Context, args []string, flags backupFlags) erro
 			a.printer.Warn("%s", recipients.Weak())
 		}
 		return a.runPlan(ctx, d, job.Plan{
-			Name: flags.job, Pre: flags.hooks.pre, Post: flags.hooks.post, AdHoc: daemon.AdHocJob,
+			Name: flags.job, Pre: flags.hooks.pre, Post: flags.hooks.post, Forget: flags.forget, AdHoc: daemon.AdHocJob,
 			Backup: pipeline.Backup{
 				Codec: compression, Level: level, ArchiveSize: size, Mode: mode, Limit: plan.limit, Patience: plan.patience,
 				Recipients: recipients,

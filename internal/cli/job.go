@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -66,6 +67,9 @@ func (a *app) resolveJob(flags *backupFlags, args []string, given func(flag stri
 	}
 	flags.complete(named, given)
 	a.jobMemory = named.Memory
+	if named.ForgetAfter {
+		flags.forget = &pipeline.Forget{Rules: named.Keep, Zone: time.Local}
+	}
 	return named.Sources, nil
 }
 

@@ -41,6 +41,8 @@ func advise(told *capstan.Error, command string) error {
 		advised.Safe = "the request to stop stands"
 	case "stop":
 		advised.Safe, advised.Next = "a server that was told to stop goes on stopping, else everything was put back", "see: capstan pg stop-status"
+	case "forget":
+		advised.Safe, advised.Next = "what is forgotten stays so, all other sets are whole", "the next forget removes what is left of it"
 	case "rebuild":
 		advised.Safe, advised.Next = "sets that were read are kept", "run it again to read the rest"
 	}

@@ -49,7 +49,7 @@ volume; 11 locked by another run; 12 wrong key; 130 interrupted.`,
 		a.backupCommand(), a.restoreCommand(), a.verifyCommand(), a.setsCommand(), a.showCommand(), a.lsCommand(),
 		a.findCommand(), a.catCommand(), a.diffCommand(), a.catalogCommand(), a.doctorCommand(), a.versionCommand(),
 		a.jobsCommand(), a.runsCommand(), a.watchCommand(), a.cancelCommand(), a.retryCommand(), a.abandonCommand(),
-		a.keyCommand(), a.pgCommand(), a.initCommand(), environmentTopic(),
+		a.forgetCommand(), a.pinCommand(), a.unpinCommand(), a.keyCommand(), a.pgCommand(), a.initCommand(), environmentTopic(),
 	)
 	completionOf(root)
 	return root
@@ -98,7 +98,7 @@ func (a *app) set(ctx context.Context, d *daemon.Daemon, name string) (capstan.S
 // completeSets offers set ids to the shell. It stays silent where there is no
 // catalog yet, and creates none.
 func (a *app) completeSets(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 && !strings.HasPrefix(cmd.Use, "diff") && !strings.HasPrefix(cmd.Use, "verify") {
+	if len(args) > 0 && !strings.HasPrefix(cmd.Use, "diff") && !strings.HasPrefix(cmd.Use, "verify") && !strings.HasPrefix(cmd.Use, "forget") {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	names := []string{"latest"}

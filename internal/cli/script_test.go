@@ -40,7 +40,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("HOME", env.WorkDir)
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"code": code},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"code": code, "env-set": envSet},
 	})
 }
 
@@ -60,4 +60,19 @@ func code(ts *testscript.TestScript, _ bool, args []string) {
 	if got != args[0] {
 		ts.Fatalf("%v: exit %s, want %s", args[1:], got, args[0])
 	}
+}
+
+// envSet sets a variable to the set of the latest "capstan sets" whose id ends so:
+// env-set NAME _000001.
+func envSet(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: env-set NAME ENDING")
+	}
+	for line := range strings.Lines(ts.ReadFile("stdout")) {
+		if id, _, _ := strings.Cut(line, " "); strings.HasSuffix(id, args[1]) {
+			ts.Setenv(args[0], id)
+			return
+		}
+	}
+	ts.Fatalf("no set ends in %s", args[1])
 }

@@ -24,6 +24,9 @@ type setLine struct {
 	BytesIn  capstan.Bytes     `json:"bytes_in"`
 	BytesOut capstan.Bytes     `json:"bytes_out"`
 	Copies   int               `json:"copies"`
+	// Of few sets: somebody keeps it; it was let go, and is about to be removed.
+	Pinned    bool `json:"pinned,omitempty"`
+	Forgotten bool `json:"forgotten,omitempty"`
 }
 
 func (a *app) setsCommand() *cobra.Command {
@@ -47,6 +50,10 @@ func (a *app) sets(ctx context.Context, d *daemon.Daemon) error {
 	if err != nil {
 		return err
 	}
+	pinned, err := pinsOf(ctx, d)
+	if err != nil {
+		return err
+	}
 	slices.Reverse(sets) // the newest stands where a terminal is looked at
 	rows := make([][]string, 0, len(sets))
 	for _, set := range sets {
@@ -58,6 +65,7 @@ func (a *app) sets(ctx context.Context, d *daemon.Daemon) error {
 			line := setLine{
 				Set: set.ID, Job: set.Job, Status: set.Status, Started: set.Started, Entries: set.Counts.Entries,
 				BytesIn: set.Counts.BytesIn, BytesOut: set.Counts.BytesOut, Copies: there(copies),
+				Pinned: pinned[set.ID].Set != "", Forgotten: set.Forgotten,
 			}
 			if err := a.object(line); err != nil {
 				return err
@@ -65,7 +73,7 @@ func (a *app) sets(ctx context.Context, d *daemon.Daemon) error {
 			continue
 		}
 		rows = append(rows, []string{
-			string(set.ID), string(set.Status), set.Started.Local().Format(timeLayout),
+			string(set.ID), statusText(set, pinned[set.ID].Set != ""), set.Started.Local().Format(timeLayout),
 			output.Count(set.Counts.Entries), set.Counts.BytesIn.String(), set.Counts.BytesOut.String(), string(set.Job),
 		})
 	}
@@ -82,6 +90,17 @@ func (a *app) sets(ctx context.Context, d *daemon.Daemon) error {
 	return a.table([]string{"SET", "STATUS", "STARTED", "ENTRIES", "SIZE", "STORED", "JOB"}, rows)
 }
 
+// statusText is the status of a set for people.
+func statusText(set catalog.SetInfo, pinned bool) string {
+	switch {
+	case set.Forgotten:
+		return "forgotten"
+	case pinned:
+		return string(set.Status) + ", pinned"
+	}
+	return string(set.Status)
+}
+
 // setDetail is what show prints with --json.
 type setDetail struct {
 	setLine
@@ -95,6 +114,13 @@ type setDetail struct {
 	Archives   []archiveDetail `json:"archives"`
 	Named      []outcomeDetail `json:"named"`
 	Runs       []runDetail     `json:"runs"`
+	Pin        *pinDetail      `json:"pin,omitempty"`
+}
+
+type pinDetail struct {
+	Who string    `json:"who"`
+	Why string    `json:"why,omitempty"`
+	At  time.Time `json:"at"`
 }
 
 type archiveDetail struct {
@@ -156,6 +182,13 @@ func (a *app) show(ctx context.Context, d *daemon.Daemon, set capstan.Set) error
 			BytesIn: set.Counts.BytesIn, BytesOut: set.Counts.BytesOut,
 		},
 		Finished: set.Finished, Host: set.Host, Codec: set.Codec, Recipients: set.Recipients, Sources: set.Sources, Counts: set.Counts,
+	}
+	pins, err := pinsOf(ctx, d)
+	if err != nil {
+		return err
+	}
+	if pin, pinned := pins[set.ID]; pinned {
+		detail.Pinned, detail.Pin = true, &pinDetail{pin.Who, pin.Why, pin.At}
 	}
 	archives, err := d.Catalog.Archives(ctx, set.ID)
 	if err != nil {

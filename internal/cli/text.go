@@ -197,6 +197,13 @@ func (a *app) showText(d setDetail) error {
 	if len(d.Recipients) > 0 {
 		fmt.Fprintf(&b, "encrypted %s\n", envelope.Describe(d.Recipients))
 	}
+	if d.Pin != nil {
+		fmt.Fprintf(&b, "pinned    by %s, %s", output.Clean(d.Pin.Who), d.Pin.At.Local().Format(timeLayout))
+		if d.Pin.Why != "" {
+			fmt.Fprintf(&b, ": %s", output.Clean(d.Pin.Why))
+		}
+		b.WriteByte('\n')
+	}
 	for _, run := range d.Runs {
 		fmt.Fprintf(&b, "run       %d %s %s, %s\n", run.Run, run.Kind, run.Status, run.Started.Local().Format(timeLayout))
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"capstan"
+	"capstan/internal/policy"
 )
 
 // File is what a configuration file says. The zero value is that of no file.
@@ -65,6 +66,8 @@ type Job struct {
 	StallWarn     time.Duration // 0: never
 	StallFail     time.Duration // 0: never
 	Pre, Post     []Hook
+	Keep          policy.Rules // which sets retention keeps; empty: all
+	ForgetAfter   bool         // let the others go after a complete backup
 
 	at map[string]Position // of the keys that the file gives, for later checks
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"capstan"
+	"capstan/internal/policy"
 )
 
 const good = `
@@ -31,6 +32,8 @@ defaults:
   exclude: ['*.tmp']
   timeout: 1h
   post: [sync]
+  keep: {last: 3, within: 1y6m}
+  forget_after: true
 jobs:
   all-defaults:
     sources: [data]
@@ -52,6 +55,8 @@ jobs:
     stall_warn: 30s
     stall_fail: 0s
     timeout: 0s
+    keep: {daily: 14, weekly: 8, monthly: 12, yearly: 5}
+    forget_after: false
     pre:
       - echo text
       - command: [./bin/prepare, 3, '', "a b"]
@@ -97,6 +102,7 @@ func TestParse(t *testing.T) {
 				Name: "all-defaults", Sources: []string{"/etc/capstan/data"}, To: []string{"/mnt/disk"}, Exclude: []string{"*.tmp"},
 				Compress: capstan.CodecGzip, Level: 9, ArchiveSize: DefaultArchiveSize, Timeout: time.Hour,
 				Attempts: 5, StallWarn: time.Minute, StallFail: 15 * time.Minute, Post: []Hook{post},
+				Keep: policy.Rules{Last: 3, Within: policy.Span{Years: 1, Months: 6}}, ForgetAfter: true,
 			},
 			{
 				Name:    "own",
@@ -105,6 +111,7 @@ func TestParse(t *testing.T) {
 				OneFileSystem: true, Compress: capstan.CodecZstd, Level: 12, ArchiveSize: 512 * capstan.MiB, Memory: 16 * capstan.MiB,
 				Stage: "/etc/capstan/staged", StageSize: 50 * capstan.GiB, LimitRate: 20 * capstan.MiB,
 				Attempts: 2, StallWarn: 30 * time.Second, StallFail: 0,
+				Keep: policy.Rules{Daily: 14, Weekly: 8, Monthly: 12, Yearly: 5},
 				Pre: []Hook{pre, {
 					Phase: PreHook, Args: []string{"/etc/capstan/bin/prepare", "3", "", "a b"}, Dir: "/etc/capstan", Timeout: 90 * time.Second,
 					OnFailure: PolicyWarn, When: WhenAlways,

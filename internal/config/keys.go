@@ -71,6 +71,8 @@ var sharedKeys = [...]key[Job]{
 	{"stall_fail", func(v value, j *Job) { j.StallFail, _ = v.duration(0) }},
 	{"pre", func(v value, j *Job) { j.Pre = v.hooks(PreHook, preKeys[:]) }},
 	{"post", func(v value, j *Job) { j.Post = v.hooks(PostHook, postKeys[:]) }},
+	{"keep", readKeep},
+	{"forget_after", func(v value, j *Job) { j.ForgetAfter = v.truth() }},
 }
 
 // The keys that only a job has.
@@ -233,6 +235,9 @@ func (v value) missing(at map[string]Position, key, text string) {
 func (j *Job) check(v value, name string) {
 	if place, both := j.at["direct"]; both && j.Direct && (j.Stage != "" || len(j.To) > 1) {
 		v.r.problems = append(v.r.problems, Problem{v.r.path, place, name + ".direct: it goes with one volume and without a stage"})
+	}
+	if place, given := j.at["forget_after"]; given && j.ForgetAfter && j.Keep.Empty() && j.Name != "" {
+		v.r.problems = append(v.r.problems, Problem{v.r.path, place, name + ".forget_after: it needs keep, which says what stays"})
 	}
 	at, ok := j.at["level"]
 	if !ok {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"capstan"
@@ -33,6 +34,9 @@ type Plan struct {
 	// Backup says how archives are made; Run fills in the rest of it.
 	Backup    pipeline.Backup
 	Pre, Post []config.Hook
+	// Forget says which sets of the job are let go after a complete backup; nil:
+	// none. Of a named job only.
+	Forget *pipeline.Forget
 }
 
 // Opened is what a plan works on.
@@ -71,7 +75,8 @@ func (r Runner) Run(ctx context.Context, p Plan) (pipeline.Summary, error) {
 			if err != nil {
 				return notBegun(err), err
 			}
-			return r.backup(ctx, p.backup(key, lock), opened)
+			summary, err := r.backup(ctx, p.backup(key, lock), opened)
+			return r.forget(ctx, p, lock, summary, err)
 		})
 	}
 	opened, err := r.open(ctx, p)
@@ -146,6 +151,26 @@ func (r Runner) open(ctx context.Context, p Plan) (Opened, error) {
 			r.Warn("a source, the stage or a volume has not answered for %s", time.Since(began).Round(time.Second))
 		}
 	}
+}
+
+// forget applies the job's policy after a complete backup, before hooks may unmount
+// the volumes. A volume that does not answer is told; the backup is none the worse.
+func (r Runner) forget(ctx context.Context, p Plan, lock *catalog.Lock, summary pipeline.Summary, err error) (pipeline.Summary, error) {
+	if p.Forget == nil || err != nil {
+		return summary, err
+	}
+	forget := *p.Forget
+	forget.Job, forget.Lock, forget.Why = capstan.JobKey(p.Name), lock, fmt.Sprintf("after run %d, keep %s", summary.Run, forget.Rules)
+	done, err := r.Engine.Forget(ctx, forget)
+	summary.Forgotten = done.Plan.LetGo()
+	if errors.Is(err, capstan.ErrIncomplete) {
+		r.Warn("%v", err)
+		return summary, nil
+	}
+	if err != nil {
+		err = fmt.Errorf("set %s is stored, but the job's policy could not be applied: %w", summary.Set, err)
+	}
+	return summary, err
 }
 
 // guarded does work between the hooks of the plan, under the job's lock. A run

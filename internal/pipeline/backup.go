@@ -78,6 +78,9 @@ func (e *Engine) Backup(ctx context.Context, job Backup) (Summary, error) {
 		return summary, err
 	}
 	run.leave(ctx)
+	if ctx.Err() == nil {
+		e.eraseAfter(ctx, job)
+	}
 	return summary, errors.Join(err, lock.Unlock())
 }
 

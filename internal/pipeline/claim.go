@@ -59,8 +59,8 @@ func (r *backupRun) claim(ctx context.Context) error {
 // a word that only this catalog's own row of the set knows. A catalog that was
 // lost, copied or put back from a copy of its own thus never takes a set that is
 // there already for one that it is about to make.
-func (r *backupRun) claimant(set capstan.Set) string {
-	return r.Key.ID() + capstan.ClaimMark + set.Claim
+func (e *Engine) claimant(set capstan.Set) string {
+	return e.Key.ID() + capstan.ClaimMark + set.Claim
 }
 
 func (r *backupRun) owner() string { return r.claimant(r.set) }

@@ -1,5 +1,6 @@
 // Package pipeline joins sources, archives, volumes and the catalog into what
-// people ask for: a backup, a restore, a verification, a rebuilt catalog.
+// people ask for: a backup, a restore, a verification, a rebuilt catalog, and that
+// sets are let go.
 //
 // Use: make one Engine per process and call its methods; each call is one run
 // and blocks until it is over. Cancelling the context ends a run: what is

@@ -60,6 +60,9 @@ func (e *Engine) stageWait(on, detail string) (done func()) {
 
 // fate says what becomes of a sealed file that lies in the stage.
 func (e *Engine) fate(ctx context.Context, id capstan.SetID, name string, size int64) (stage.Fate, error) {
+	if _, forgotten, err := e.Catalog.WasForgotten(ctx, id); err != nil || forgotten {
+		return stage.Discard, err
+	}
 	if _, err := e.Catalog.Set(ctx, id); errors.Is(err, capstan.ErrNotFound) {
 		return stage.SetAside, nil // of a catalog that was lost, or of a set that was deleted
 	} else if err != nil {

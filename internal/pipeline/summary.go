@@ -25,6 +25,9 @@ type Summary struct {
 	Volumes  []copier.Outcome       `json:"volumes,omitempty"` // where the set went through the stage
 	Error    string                 `json:"error,omitempty"`
 	Problems []Problem              `json:"problems,omitempty"`
+	// Forgotten are the sets of the job that its policy let go of after the run. The
+	// catalog's copy of the summary is made before that, and has none.
+	Forgotten []capstan.SetID `json:"forgotten,omitempty"`
 	capstan.Counts
 }
 

@@ -65,6 +65,18 @@ func (v *Volume) ClaimSet(ctx context.Context, set capstan.SetID, by string) err
 	return nil
 }
 
+// Claimant implements capstan.ClaimTeller.
+func (v *Volume) Claimant(ctx context.Context, set capstan.SetID) (string, error) {
+	if err := v.check(ctx, set); err != nil {
+		return "", err
+	}
+	by, err := v.readOwner(v.dir(set), set)
+	if err == nil && by == stranger {
+		return "", v.taken(set, "whose it is cannot be read")
+	}
+	return by, err
+}
+
 func (v *Volume) taken(set capstan.SetID, why string) error {
 	return fmt.Errorf("set %s on volume %s: %w: %s", set, v.path, capstan.ErrSetExists, why)
 }

@@ -151,7 +151,8 @@ func (v *Volume) removeEmpty(set capstan.SetID) error {
 	if err != nil {
 		return err
 	}
-	temp := v.claimDir(set, by)
+	home, _, _ := strings.Cut(by, capstan.ClaimMark)
+	temp := v.claimDir(set, home) // which Discard clears away after a kill
 	if err := v.removeClaim(temp); err != nil {
 		return err
 	}

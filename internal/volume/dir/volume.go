@@ -43,8 +43,9 @@ type Volume struct {
 }
 
 var (
-	_ capstan.Volume   = (*Volume)(nil)
-	_ capstan.Replacer = (*Volume)(nil)
+	_ capstan.Volume      = (*Volume)(nil)
+	_ capstan.Replacer    = (*Volume)(nil)
+	_ capstan.ClaimTeller = (*Volume)(nil)
 )
 
 // Open opens a directory as a volume. A directory with other files in it is
