@@ -159,9 +159,13 @@ func (c *Catalog) WasForgotten(ctx context.Context, id capstan.SetID) (at time.T
 }
 
 // Erased records that a volume holds nothing of a forgotten set any more, after its
-// removal is durable there. It may be repeated.
-func (c *Catalog) Erased(ctx context.Context, id capstan.SetID, volume capstan.VolumeID, detail string) error {
+// removal is durable there. It may be repeated. Where a lease of the fences is not
+// held any more, nothing changes: capstan.ErrLeaseLost.
+func (c *Catalog) Erased(ctx context.Context, id capstan.SetID, volume capstan.VolumeID, detail string, fences ...Fence) error {
 	return c.write(ctx, "record the removal of set "+string(id), func(t *tx) error {
+		if err := t.fenced(fences); err != nil {
+			return err
+		}
 		set, found, err := anyPhase(t.ctx, t, id)
 		if err != nil {
 			return err

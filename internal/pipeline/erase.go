@@ -10,6 +10,7 @@ import (
 
 	"capstan"
 	"capstan/internal/catalog"
+	"capstan/internal/copier"
 	"capstan/internal/manifest"
 	"capstan/internal/progress"
 )
@@ -21,6 +22,10 @@ const kindTape = "tape"
 // eraseTime bounds how long a volume may take for one step of a removal before it
 // counts as one that does not answer.
 const eraseTime = time.Minute
+
+// turnTime bounds how long a removal waits for another run that writes to the
+// volume: the next call removes what this one left.
+const turnTime = time.Minute
 
 // eraseBatch is how many files one step removes.
 const eraseBatch = 8
@@ -131,15 +136,22 @@ func (e *Engine) erase(ctx context.Context, job capstan.JobKey, only []capstan.V
 type eraser struct {
 	*Engine
 	info   capstan.VolumeInfo
+	lease  *catalog.Lease // of the volume
 	stage  *progress.Stage
 	erased []Erasure
 	left   []Leftover
 }
 
-// volume removes the sets. After the first failure of the volume the others are
-// left, too. The error is the cause of ctx, or that the catalog failed.
-func (w *eraser) volume(ctx context.Context, sets []catalog.ForgottenSet) error {
+// volume removes the sets, under the volume's lease: whoever signs a set anew there
+// must not meet one that is half gone. After the first failure of the volume the
+// others are left, too. The error is the cause of ctx, or that the catalog failed.
+func (w *eraser) volume(ctx context.Context, sets []catalog.ForgottenSet) (err error) {
 	volume, err := answer(ctx, w, func(ctx context.Context) (capstan.Volume, error) { return w.Open(ctx, w.info) })
+	if err == nil {
+		if err = w.take(ctx); err == nil {
+			defer func() { err = errors.Join(err, w.lease.Release(context.WithoutCancel(ctx))) }()
+		}
+	}
 	for i, set := range sets {
 		if err == nil {
 			err = w.set(ctx, volume, set, len(sets)-i-1)
@@ -160,6 +172,16 @@ func (w *eraser) volume(ctx context.Context, sets []catalog.ForgottenSet) error 
 	return volume.Close()
 }
 
+// take gets the lease of the volume, after a wait where another run has it.
+func (w *eraser) take(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, turnTime, fmt.Errorf("another run has written there for %v", turnTime))
+	defer cancel()
+	done := w.stage.Wait(progress.ForLock, w.info.Location)
+	defer done()
+	w.lease, err = w.Catalog.AcquireWait(ctx, "volume:"+string(w.info.ID), "removal of forgotten sets", leaseTime)
+	return err
+}
+
 // errUnrecorded is a failure of the catalog, not of the volume.
 type errUnrecorded struct{ error }
 
@@ -173,7 +195,10 @@ func (w *eraser) set(ctx context.Context, volume capstan.Volume, set catalog.For
 	}
 	longer, stop := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
 	defer stop()
-	if err := w.Catalog.Erased(longer, set.ID, w.info.ID, fmt.Sprintf("%s (volume %s)", w.info.Location, w.info.ID)); err != nil {
+	if err := w.Catalog.Erased(longer, set.ID, w.info.ID, fmt.Sprintf("%s (volume %s)", w.info.Location, w.info.ID), w.lease.Fence()); err != nil {
+		if errors.Is(err, capstan.ErrLeaseLost) {
+			return err // whoever has it now finds nothing of the set
+		}
 		return errUnrecorded{err}
 	}
 	w.erased = append(w.erased, Erasure{set.ID, w.info.ID, w.info.Location, bytes})
@@ -187,6 +212,7 @@ func (w *eraser) files(ctx context.Context, volume capstan.Volume, set catalog.F
 	if err != nil {
 		return 0, err
 	}
+	volume = copier.Fenced(volume, w.lease)
 	if _, err := answer(ctx, w, func(ctx context.Context) (int, error) { return ifOurs(ours, volume.Discard)(ctx, set.ID) }); err != nil || !ours {
 		return 0, err
 	}

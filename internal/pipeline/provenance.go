@@ -105,6 +105,9 @@ const (
 func (e *Engine) expected(ctx context.Context, set capstan.SetID, volume capstan.VolumeID) (int, error) {
 	copies, err := e.Catalog.Copies(ctx, set)
 	if errors.Is(err, capstan.ErrNotFound) {
+		if _, was, err := e.Catalog.WasForgotten(ctx, set); err != nil || was {
+			return removed, err
+		}
 		_, was, err := e.Catalog.Sums(ctx, set, volume)
 		if was { // sums outlive the set
 			return removed, err
