@@ -37,6 +37,7 @@ func retained(ctx context.Context, from queries, job capstan.JobKey) (sets []pol
 	}{
 		{sqlLacking, func(s *policy.Set) { s.Whole = false }},
 		{sqlWaiting, func(s *policy.Set) { s.Waiting = true }},
+		{sqlInUse, func(s *policy.Set) { s.InUse = true }},
 		{sqlPinned, func(s *policy.Set) { s.Pinned = true }},
 	} {
 		err := each(ctx, from, fact.query, with(string(job)), func(rows *sql.Rows) error {

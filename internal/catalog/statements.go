@@ -94,6 +94,7 @@ const (
 	sqlLacking  = `SELECT DISTINCT a.set_no FROM archives a, sets s WHERE a.set_no = s.no AND s.job = ? AND a.committed = 1
 		AND NOT EXISTS (SELECT 1 FROM copies c WHERE c.set_no = a.set_no AND c.number = a.number AND c.state IN ('written', 'verified'))`
 	sqlWaiting      = `SELECT DISTINCT d.set_no FROM demands d, sets s WHERE d.set_no = s.no AND s.job = ? AND d.state NOT IN ('written', 'forgotten')`
+	sqlInUse        = `SELECT s.no FROM runs r, sets s WHERE r.set_id = s.id AND s.job = ? AND r.status = 'running'`
 	sqlPinned       = `SELECT p.set_no FROM pins p, sets s WHERE p.set_no = s.no AND s.job = ?`
 	sqlPins         = `SELECT s.id, p.who, p.why, p.at_time FROM pins p, sets s WHERE p.set_no = s.no ORDER BY s.month, s.number`
 	sqlUpdatePin    = `UPDATE pins SET who = ?, why = ?, at_time = ? WHERE set_no = ?`

@@ -52,6 +52,12 @@ func testRetention(t *testing.T, open opener) {
 	other, err := c.BeginSet(ctx, "other", "host", capstan.CodecNone, nil, noon)
 	must(t, err)
 
+	reading, err := c.BeginRun(ctx, damaged, job, "restore", noon)
+	must(t, err)
+	if sets, err := c.Retained(ctx, job); err != nil || !sets[1].InUse || sets[0].InUse {
+		t.Errorf("while one is restored: %+v %v", sets, err)
+	}
+	must(t, c.FinishRun(ctx, reading, capstan.RunComplete, capstan.Counts{}, nil))
 	sets, err := c.Retained(ctx, job)
 	must(t, err)
 	want := []policy.Set{

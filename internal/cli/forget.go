@@ -87,7 +87,7 @@ zone ($TZ). In --keep-within, m is months.
 
 Never let go, whatever the rules say: the last set of a job that can be restored; one
 that is running or interrupted; one that a volume has yet to get; a pinned one
-(capstan pin); and all that a kept set builds on. A SET that is named goes unless one
+(capstan pin); one that is being restored or verified; and all that a kept set builds on. A SET that is named goes unless one
 of these holds it; of several, all go or none (exit code 4).`,
 		Example: `  capstan forget --keep-daily 14 --keep-weekly 8 --keep-monthly 12
   capstan forget --job files --yes

@@ -20,6 +20,7 @@ import (
 	"capstan/internal/copier"
 	"capstan/internal/manifest"
 	"capstan/internal/pipeline"
+	"capstan/internal/policy"
 	"capstan/internal/progress"
 	"capstan/internal/source/files"
 	"capstan/internal/volume/dir"
@@ -280,5 +281,52 @@ func TestAdHocRunHasItsCommandsToo(t *testing.T) {
 	}
 	if want := fmt.Sprintf("adhoc-1 complete %s %d", summary.Set, summary.Run); b.read(t, "post") != want {
 		t.Errorf("post saw %q, want %q", b.read(t, "post"), want)
+	}
+}
+
+func TestPolicyIsAppliedAfterACompleteBackup(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	plan := b.plan("", `ls vol >> post`)
+	first, err := b.Run(t.Context(), plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan.Forget = &pipeline.Forget{Rules: policy.Rules{Last: 1}}
+	second, err := b.Run(t.Context(), plan)
+	if err != nil || !slices.Equal(second.Forgotten, []capstan.SetID{first.Set}) {
+		t.Fatalf("got %+v, %v", second, err)
+	}
+	// The sets are gone before the hooks after it run: these may unmount the volume.
+	if seen := b.read(t, "post"); strings.Count(seen, string(first.Set)) != 1 || strings.Count(seen, string(second.Set)) != 1 {
+		t.Errorf("post saw %q", seen)
+	}
+	// A volume that does not answer is told of; the set is stored all the same.
+	b.Engine.Open = func(context.Context, capstan.VolumeInfo) (capstan.Volume, error) { return nil, errors.New("gone") }
+	third, err := b.Run(t.Context(), plan)
+	if err != nil || third.Status != capstan.RunComplete || !slices.Equal(third.Forgotten, []capstan.SetID{second.Set}) {
+		t.Errorf("got %+v, %v", third, err)
+	}
+	if all := strings.Join(b.told, "\n"); !strings.Contains(all, "still holds some of it (gone)") {
+		t.Errorf("told:\n%s", all)
+	}
+}
+
+func TestPolicyIsNotAppliedAfterAFailure(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	plan := b.plan("", "")
+	for range 2 {
+		if _, err := b.Run(t.Context(), plan); err != nil {
+			t.Fatal(err)
+		}
+	}
+	plan = b.plan("exit 1", "")
+	plan.Forget = &pipeline.Forget{Rules: policy.Rules{Last: 1}}
+	if summary, err := b.Run(t.Context(), plan); err == nil || len(summary.Forgotten) > 0 {
+		t.Errorf("got %+v, %v", summary, err)
+	}
+	if sets, err := b.Engine.Catalog.Retained(t.Context(), "nightly"); err != nil || len(sets) != 2 {
+		t.Errorf("sets %+v, %v", sets, err)
 	}
 }

@@ -39,6 +39,7 @@ func (e *Engine) ForgetPlan(ctx context.Context, job Forget) (policy.Plan, error
 	if err := job.check(); err != nil {
 		return nil, err
 	}
+	e.bury(ctx)
 	sets, err := e.Catalog.Retained(ctx, job.Job)
 	if err != nil {
 		return nil, err
@@ -67,6 +68,7 @@ func (e *Engine) Forget(ctx context.Context, job Forget) (done Forgotten, err er
 		}
 		defer func() { err = errors.Join(err, lock.Unlock()) }()
 	}
+	e.bury(ctx) // a restore that was killed holds nothing back
 	var refused error
 	done.Plan, err = e.Catalog.Forget(ctx, job.Job, job.Why, func(sets []policy.Set) policy.Plan {
 		plan := job.decide(sets, e.Now())
@@ -128,6 +130,8 @@ func (f *Forget) refusal(plan policy.Plan) error {
 			next = "capstan retry RUN or capstan abandon RUN; see: capstan runs"
 		case policy.Running:
 			next = "run its job again, which resumes it, or: capstan abandon RUN"
+		case policy.InUse:
+			next = "wait for it, or: capstan cancel RUN; see: capstan runs"
 		case policy.Base:
 			next = "name the sets that build on it too"
 		}

@@ -55,6 +55,13 @@ func (t *tally) problem(object, reason string) {
 	t.problems.add(object, reason)
 }
 
+// retract takes back the problems since before.
+func (t *tally) retract(before problems) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.problems = before
+}
+
 // read gives what was counted so far.
 func (t *tally) read() (counts capstan.Counts, archives int, list problems) {
 	t.mu.Lock()

@@ -96,12 +96,33 @@ func (v *verifyRun) all(ctx context.Context) error {
 	stage.Begin()
 	defer stage.End()
 	for _, id := range v.job.Sets {
-		if err := v.set(ctx, id); err != nil {
+		_, _, before := v.tally.read()
+		err := v.set(ctx, id)
+		if gone, lookErr := v.letGo(ctx, id, before, err); gone || lookErr != nil {
+			err = lookErr
+		}
+		if err != nil {
 			return err
 		}
 		v.summary.Sets++
 	}
 	return nil
+}
+
+// letGo reports whether a set was forgotten while it was looked at, or before that
+// since the run began: then nothing that was found of it is a problem. before are the
+// problems of the sets before it.
+func (v *verifyRun) letGo(ctx context.Context, id capstan.SetID, before problems, found error) (bool, error) {
+	if _, _, now := v.tally.read(); now.Count == before.Count && !errors.Is(found, capstan.ErrNotFound) {
+		return false, nil
+	}
+	_, gone, err := v.Catalog.WasForgotten(ctx, id)
+	if !gone || err != nil {
+		return false, err
+	}
+	v.tally.retract(before)
+	v.Say("set %s was forgotten meanwhile: it is passed over", id)
+	return true, nil
 }
 
 // set checks all copies of one set, volume by volume.

@@ -192,6 +192,9 @@ func (w *scale) protect(meant func(*Set) bool) {
 		if s.Waiting {
 			w.keep(s.ID, Reason{Rule: Waiting})
 		}
+		if s.InUse {
+			w.keep(s.ID, Reason{Rule: InUse})
+		}
 		if s.Pinned {
 			w.keep(s.ID, Reason{Rule: Pinned})
 		}

@@ -7,8 +7,8 @@
 //
 // # What is never let go
 //
-// A set that is running or was interrupted, one that a volume has yet to get, a
-// pinned one, the last one of a job that can be restored, and whatever a kept set
+// A set that is running or was interrupted, one that a volume has yet to get, one that
+// is being restored or verified, a pinned one, the last one of a job that can be restored, and whatever a kept set
 // builds on, down to its full set.
 //
 // # Order and time

@@ -26,6 +26,7 @@ const (
 	Waiting  Rule = "waiting"  // a volume has yet to get some of it
 	Latest   Rule = "latest"   // the last one that can be restored
 	Base     Rule = "base"     // a kept set builds on it; Detail names that one
+	InUse    Rule = "in use"   // it is being restored or verified
 	Future   Rule = "future"   // it is dated after now
 	Unproven Rule = "unproven" // its run failed, and no later set can be restored
 	NoRules  Rule = "no rules" // none are given
@@ -55,6 +56,8 @@ func (r Reason) String() string {
 		return "its run is " + r.Detail
 	case Waiting:
 		return "a volume has yet to get some of it"
+	case InUse:
+		return "a run is at it: it is being restored or verified"
 	case Latest:
 		return "it is the last one that can be restored"
 	case Base:

@@ -132,7 +132,7 @@ func (h *history) befall() {
 		return
 	}
 	s := &h.sets[h.IntN(len(h.sets))]
-	switch h.IntN(7) {
+	switch h.IntN(8) {
 	case 0:
 		s.Pinned = !s.Pinned
 	case 1:
@@ -141,6 +141,8 @@ func (h *history) befall() {
 		s.Whole = !s.Whole
 	case 4, 5:
 		s.Status = capstan.RunComplete
+	case 7:
+		s.InUse = !s.InUse
 	case 6:
 		s.Base = []capstan.SetID{"", "1969-01_000001", s.ID}[h.IntN(3)] // lost, or damage
 	}
@@ -199,7 +201,7 @@ func (m *model) harm(kept func(*Set) bool) string {
 				after++
 			}
 		}
-		if s.Pinned && !kept(s) || s.Waiting && !kept(s) || (s.Status == "running" || s.Status == "interrupted") && !kept(s) {
+		if (s.Pinned || s.InUse) && !kept(s) || s.Waiting && !kept(s) || (s.Status == "running" || s.Status == "interrupted") && !kept(s) {
 			return "let go: " + string(s.ID)
 		}
 		if base := m.find(s.Base); kept(s) && base != nil && !kept(base) {
@@ -234,7 +236,7 @@ func (h *history) choose() string {
 	for _, v := range plan {
 		s := m.find(v.Set)
 		latest := slices.ContainsFunc(v.Reasons, func(r Reason) bool { return r.Rule == Latest })
-		if !v.Keep || latest || s.Pinned || s.Waiting || s.Status == "running" || s.Status == "interrupted" {
+		if !v.Keep || latest || s.Pinned || s.InUse || s.Waiting || s.Status == "running" || s.Status == "interrupted" {
 			continue
 		}
 		if m.harm(func(o *Set) bool { return o != s && !slices.Contains(gone, o.ID) }) == "" {

@@ -17,6 +17,7 @@ type Set struct {
 	Whole   bool // every archive of its own lies on some volume, as far as is known
 	Waiting bool // a volume has yet to get some of it
 	Pinned  bool
+	InUse   bool // a run is at it: it is being restored or verified
 }
 
 // open reports whether a run of the set may still go on.
