@@ -170,7 +170,9 @@ func TestVolumeThatIsAwayIsCleanedLater(t *testing.T) {
 	first := k.backup()
 	k.backup()
 	open := k.Engine.Open
-	k.Engine.Open = func(context.Context, capstan.VolumeInfo) (capstan.Volume, error) { return nil, errors.New("no such host") }
+	k.Engine.Open = func(context.Context, capstan.VolumeInfo) (capstan.Volume, error) {
+		return nil, errors.New("no such host")
+	}
 	done, err := k.forget(first)
 	if !errors.Is(err, capstan.ErrIncomplete) || len(done.Left) != 1 || done.Left[0].Problem != "no such host" || !k.there(first) {
 		t.Errorf("%+v %v", done, err)

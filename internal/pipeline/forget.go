@@ -134,6 +134,7 @@ func (f *Forget) refusal(plan policy.Plan) error {
 			next = "wait for it, or: capstan cancel RUN; see: capstan runs"
 		case policy.Base:
 			next = "name the sets that build on it too"
+		default: // that it is the last one: nothing helps
 		}
 	}
 	if len(stay) == 0 {

@@ -41,6 +41,9 @@ func (e *Engine) Rebuild(ctx context.Context, volume capstan.Volume) ([]capstan.
 		case err == nil && imported:
 			added = append(added, id)
 		case err == nil:
+			if _, forgotten, _ := e.Catalog.WasForgotten(ctx, id); forgotten {
+				e.Say("set %s on %s was forgotten, and is about to be removed: passed over", id, volume.Info().Location)
+			}
 		case context.Cause(ctx) != nil:
 			return added, context.Cause(ctx)
 		case errors.Is(err, fs.ErrNotExist):
