@@ -211,3 +211,45 @@ func TestFilesOfOthersStay(t *testing.T) {
 		t.Errorf("not said:\n%s", all)
 	}
 }
+
+// What the stage still holds of a forgotten set is removed when the stage is opened.
+func TestStageGivesUpWhatIsForgotten(t *testing.T) {
+	t.Parallel()
+	k := newKeeper(t)
+	first := k.backup()
+	k.backup()
+	ctx := t.Context()
+	place := filepath.Join(k.dir, "stage")
+	open := func() {
+		t.Helper()
+		s, err := k.Engine.OpenStage(ctx, place, capstan.GiB)
+		if err == nil {
+			err = s.Close()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	open()
+	name := capstan.ArchiveName(first, 1, capstan.CodecZstd)
+	bytes, err := os.ReadFile(filepath.Join(k.location, string(first), name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	staged := filepath.Join(place, "final", string(first), name)
+	if err := errors.Join(os.Mkdir(filepath.Dir(staged), 0o700), os.WriteFile(staged, bytes, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.forget(first); err != nil {
+		t.Fatal(err)
+	}
+	open()
+	if _, err := os.Stat(staged); !errors.Is(err, os.ErrNotExist) {
+		k.said.mu.Lock()
+		defer k.said.mu.Unlock()
+		t.Errorf("it is there still: %v\n%s", err, strings.Join(k.said.lines, "\n"))
+	}
+	if found, err := filepath.Glob(filepath.Join(place, "*", "*backup*")); err != nil || len(found) > 0 {
+		t.Errorf("set aside: %q %v", found, err)
+	}
+}

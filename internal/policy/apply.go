@@ -22,7 +22,7 @@ func Apply(sets []Set, rules Rules, now time.Time, zone *time.Location) Plan {
 	w.rules(rules, now, zone)
 	w.failed()
 	w.protect(func(*Set) bool { return true })
-	if newest := w.newestRestorable(); newest != "" {
+	if newest := w.newestRestorable(); newest != "" && len(w.kept[newest]) == 0 {
 		w.keep(newest, Reason{Rule: Latest})
 	}
 	w.chains()

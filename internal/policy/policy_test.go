@@ -212,3 +212,23 @@ func TestSpans(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
+
+// When no rule reaches a set that can be restored, the newest one stays.
+func TestLastThatCanBeRestoredStays(t *testing.T) {
+	t.Parallel()
+	sets := days(t, "2026-11-01", 3)
+	sets[1].Whole, sets[2].Status = false, capstan.RunFailed
+	sets[0].Started = noon(t, "2026-12-24") // its clock was wrong
+	plan := Apply(sets, Rules{Within: Span{Days: 1}}, noon(t, "2027-01-01"), time.UTC)
+	want := `+11_000003 its run ended failed, and no later set can be restored
+-11_000002 no rule keeps it
++11_000001 within 1d`
+	if got := told(plan); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	sets[0].Started, sets[1].Started = noon(t, "2020-01-01"), noon(t, "2026-12-24")
+	want = strings.Replace(want, "-11_000002 no rule keeps it\n+11_000001 within 1d", "+11_000002 within 1d\n+11_000001 it is the last one that can be restored", 1)
+	if got := told(Apply(sets, Rules{Within: Span{Days: 1}}, noon(t, "2027-01-01"), time.UTC)); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
