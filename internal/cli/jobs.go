@@ -60,7 +60,7 @@ func (a *app) jobs(ctx context.Context, d *daemon.Daemon, all bool) error {
 	}
 	newest := map[capstan.JobKey]*catalog.SetInfo{}
 	for i := range sets {
-		if newest[sets[i].Job] == nil { // newest first
+		if newest[sets[i].Job] == nil && !sets[i].Forgotten { // newest first
 			newest[sets[i].Job] = &sets[i]
 		}
 	}
