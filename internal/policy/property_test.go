@@ -85,7 +85,11 @@ func (h *history) step() string {
 			return problem
 		}
 	}
-	h.now = h.now.Add(time.Duration(h.Int64N(int64(40 * time.Hour))))
+	if h.IntN(3) == 0 { // to the minute, as a timer does it
+		h.now = h.now.AddDate(0, 0, h.IntN(3))
+	} else {
+		h.now = h.now.Add(time.Duration(h.Int64N(int64(40 * time.Hour))))
+	}
 	rules, zone := h.rules(), h.zones[h.IntN(len(h.zones))]
 	plan := Apply(h.sets, rules, h.now, zone)
 	m := model{sets: h.sets, now: h.now, zone: zone}
@@ -170,6 +174,9 @@ func (h *history) rules() (r Rules) {
 	}
 	if h.IntN(3) == 0 {
 		r.Within = Span{Years: h.IntN(2), Months: h.IntN(14), Days: h.IntN(40), Hours: h.IntN(30)}
+		if h.IntN(2) == 0 { // so that sets lie on its very edge
+			r.Within = Span{Days: h.IntN(5)}
+		}
 	}
 	return r
 }
