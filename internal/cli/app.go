@@ -95,7 +95,11 @@ func (a *app) with(ctx context.Context, do func(context.Context, *daemon.Daemon)
 	if err != nil {
 		return err
 	}
-	err = errors.Join(do(ctx, d), d.Close())
+	return a.told(errors.Join(do(ctx, d), d.Close()))
+}
+
+// told prints what is still to be printed after a command's work, which ended with err.
+func (a *app) told(err error) error {
 	if flushErr := a.out.Flush(); flushErr != nil {
 		err = errors.Join(err, flushErr)
 	}
@@ -127,8 +131,13 @@ func (a *app) open(ctx context.Context) error {
 
 // live runs work with its progress shown, and its events printed with --json.
 func (a *app) live(ctx context.Context, d *daemon.Daemon, work func(context.Context) error) error {
-	defer a.printer.Start(func() output.View { return view(d.Tracker.Snapshot()) })()
-	events := d.Tracker.Subscribe(256)
+	return a.shown(ctx, d.Tracker, work)
+}
+
+// shown is live for work that needs no daemon.
+func (a *app) shown(ctx context.Context, tracker *progress.Tracker, work func(context.Context) error) error {
+	defer a.printer.Start(func() output.View { return view(tracker.Snapshot()) })()
+	events := tracker.Subscribe(256)
 	told := make(chan struct{})
 	go func() {
 		defer close(told)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -84,6 +85,31 @@ func (a *app) pgChange(ctx context.Context, flags *pgFlags, do func(context.Cont
 		env := pgserver.Env{Home: d.Home.Dir, Tracker: d.Tracker, Say: a.printer.Info, Warn: a.printer.Warn, Audit: d.Catalog.Audit}
 		return a.live(ctx, d, func(ctx context.Context) error { return do(ctx, env, cluster) })
 	})
+}
+
+// pgUrgent is pgChange for what cannot wait until a catalog is mended: where none can
+// be opened, the work is done without audit lines, and says so. What it changes is
+// kept in the journal in the home, which it does not do without.
+func (a *app) pgUrgent(ctx context.Context, flags *pgFlags, do func(context.Context, pgserver.Env, *pg.Cluster) error) error {
+	opened := false
+	err := a.pgChange(ctx, flags, func(ctx context.Context, env pgserver.Env, cluster *pg.Cluster) error {
+		opened = true
+		return do(ctx, env, cluster)
+	})
+	if err == nil || opened || a.printer == nil || ctx.Err() != nil {
+		return err
+	}
+	settings, home := a.configure()
+	if home == nil {
+		home = settings.Home.Create()
+	}
+	cluster, wrong := flags.cluster()
+	if home != nil || wrong != nil {
+		return err
+	}
+	a.printer.Warn("going on without the catalog, no audit line is written: %v", err)
+	env := pgserver.Env{Home: settings.Home.Dir, Tracker: progress.New(time.Now), Say: a.printer.Info, Warn: a.printer.Warn}
+	return a.told(a.shown(ctx, env.Tracker, func(ctx context.Context) error { return do(ctx, env, cluster) }))
 }
 
 // undone are the changes that are left, as an error if there are any.

@@ -85,7 +85,7 @@ touched; 11 another capstan works on this server; 130 interrupted.`,
 					return err
 				}
 			}
-			return a.pgChange(cmd.Context(), flags, func(ctx context.Context, env pgserver.Env, cluster *pg.Cluster) error {
+			return a.pgUrgent(cmd.Context(), flags, func(ctx context.Context, env pgserver.Env, cluster *pg.Cluster) error {
 				summary, err := pgserver.Start(ctx, env, cluster, options)
 				if summary.Type != "" {
 					a.finish(ctx, startText(summary), summary)

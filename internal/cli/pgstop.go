@@ -45,7 +45,7 @@ capstan works on this server; 130 interrupted.`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			options.URL, options.ClusterName = flags.url, flags.clusterName
-			return a.pgChange(cmd.Context(), flags, func(ctx context.Context, env pgserver.Env, cluster *pg.Cluster) error {
+			return a.pgUrgent(cmd.Context(), flags, func(ctx context.Context, env pgserver.Env, cluster *pg.Cluster) error {
 				if undo {
 					return a.pgUndo(ctx, env, cluster, pgserver.UndoOptions{URL: flags.url, Consumers: options.Consumers})
 				}

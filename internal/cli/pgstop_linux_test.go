@@ -195,6 +195,43 @@ func TestPgStopRefusals(t *testing.T) {
 	f.exits(1, []string{"pg", "stop", "-D", other.Data}, "recover")
 }
 
+// A damaged catalog does not keep a server from being stopped and started: that is said, and what was changed is put back by the journal.
+func TestPgStopWithoutCatalog(t *testing.T) {
+	t.Parallel()
+	f := newField(t)
+	s := pgtest.New(t, pgtest.Options{Memory: true, Major: 17})
+	s.Start()
+	s.Exec("create role sync login")
+	home := filepath.Join(f.dir, "home")
+	if err := os.MkdirAll(home, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	damaged := []byte(strings.Repeat("no catalog ", 1000))
+	if err := os.WriteFile(filepath.Join(home, "catalog.db"), damaged, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	without := "going on without the catalog, no audit line is written"
+	f.exits(4, []string{"pg", "stop", "-D", s.Data, "--lock-role", "postgres"}, without, "could not put it back")
+	f.exits(1, []string{"pg", "spill", "purge", "-D", s.Data}, "catalog") // this can wait
+	e := f.exits(0, []string{"pg", "stop", "-D", s.Data, "--lock-role", "sync", "--json"}, without)
+	var summary struct {
+		Status  string
+		Pending []struct{ Object string }
+	}
+	object(t, e, &summary)
+	if summary.Status != "stopped" || len(summary.Pending) != 1 || summary.Pending[0].Object != "sync" {
+		t.Errorf("%+v", summary)
+	}
+	s.WaitExit()
+	f.exits(0, []string{"pg", "start", "-D", s.Data, "--bindir", s.Bin}, without)
+	if s.Text("select rolcanlogin from pg_roles where rolname = 'sync'") != "t" {
+		t.Error("the role may not log in")
+	}
+	if now, err := os.ReadFile(filepath.Join(home, "catalog.db")); err != nil || string(now) != string(damaged) {
+		t.Errorf("the catalog was touched: %v", err)
+	}
+}
+
 // The user who owns the data directory can do it all too; another user is told whom
 // to ask.
 func TestPgStopAsOwner(t *testing.T) {

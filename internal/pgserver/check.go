@@ -41,6 +41,12 @@ type Sender struct {
 	ReplySecs   float64 `json:"reply_seconds"` // since it last said something; negative: never
 }
 
+// holds says that a stop waits for the consumer: a base backup is ended, and a
+// standby that has everything has nothing to confirm.
+func (s *Sender) holds() bool {
+	return s.Logical || (s.State != "backup" && (s.LagBytes > 0 || s.ReplySecs < 0))
+}
+
 // Estimate is how long something will take, in seconds. Max is nil where nothing
 // bounds it.
 type Estimate struct {
@@ -201,7 +207,7 @@ func (c *check) estimate(look *Look) {
 		case timeout <= 0:
 			bounded = false
 			stop.Says = append(stop.Says, fmt.Sprintf("walsender %d: without bound if its consumer hangs", sender.PID))
-		case sender.Logical || sender.LagBytes > 0:
+		case sender.holds():
 			highest = max(highest, archive+checkpoint+timeout.Seconds())
 			stop.Says = append(stop.Says, fmt.Sprintf("walsender %d: up to wal_sender_timeout (%s) after its consumer's last reply; a slow one that replies has no bound", sender.PID, timeout))
 		}

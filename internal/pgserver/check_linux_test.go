@@ -3,6 +3,7 @@ package pgserver
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,6 +28,9 @@ func TestCheck(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		if major <= 14 {
+			r.Exec("select pg_start_backup('exclusive', true)")
+		}
 		// Spill files: one for each subtransaction.
 		r.Exec(`do $$ begin for i in 1..1100 loop begin insert into t values (i, repeat('x', 200)); exception when others then null; end; end loop; end $$`)
 		r.backlog(6)
@@ -48,6 +52,9 @@ func TestCheck(t *testing.T) {
 		if major >= 18 {
 			want["idle_replication_slot_timeout"] = Notes
 		}
+		if major <= 14 {
+			want["exclusive backup"] = Blocks
+		}
 		for what, level := range want {
 			if levels[what] != level {
 				t.Errorf("%s: %q, want %s", what, levels[what], level)
@@ -64,6 +71,109 @@ func TestCheck(t *testing.T) {
 		}
 		r.Crash() // what is held up here is another test's
 	})
+}
+
+// finding is the one of that name whose detail has the words.
+func finding(report CheckReport, what, words string) (Finding, bool) {
+	for _, f := range report.Findings {
+		if f.What == what && strings.Contains(f.Detail, words) {
+			return f, true
+		}
+	}
+	return Finding{}, false
+}
+
+// A base backup that is under way, a standby that never answers, a slot without a
+// consumer, a prepared transaction and spill files of an open one: all are told of,
+// with estimates that are bounded. Then a stop meets just these.
+func TestCheckFindings(t *testing.T) {
+	perTable(t, func(t *testing.T, major int) {
+		r := newRig(t, major, append(pgtest.SpillConf(), "max_prepared_transactions = 2", "max_slot_wal_keep_size = 1GB", "wal_sender_timeout = 1h")...)
+		r.Start()
+		r.Exec("create table p (n int)", "select pg_create_logical_replication_slot(name, 'test_decoding') from unnest('{idle,busy}'::text[]) name")
+		conn := r.Conn("postgres")
+		for _, statement := range []string{"begin", "insert into p values (1)", "prepare transaction 'p'"} {
+			if _, err := conn.Exec(t.Context(), statement); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.Spill("busy", 2500)
+		r.consume("BASE_BACKUP (LABEL 'held', CHECKPOINT 'fast')") // more than a socket holds, and nobody reads
+		r.consume("START_REPLICATION PHYSICAL " + r.Text("select pg_current_wal_flush_lsn()"))
+		var report CheckReport
+		pgtest.Eventually(t, time.Minute, func() (bool, string) {
+			var err error
+			if report, err = Check(t.Context(), r.env(), r.cluster, "", ""); err != nil {
+				t.Fatal(err)
+			}
+			_, spills := finding(report, "spill files", "the next start removes them")
+			return spills && len(report.Senders) == 3, fmt.Sprintf("%+v", report)
+		})
+		for _, want := range []struct {
+			level       Level
+			what, words string
+		}{
+			{Blocks, "walsender", "logical walsender"},
+			{Blocks, "walsender", "has never answered"},
+			{Notes, "base backup", "the stop ends it"},
+			{Notes, "prepared transactions", "1: they do not block"},
+			{Notes, "max_slot_wal_keep_size", "1 without a consumer (idle: reserved, "},
+			{Slows, "spill files", "spill files: the next start"},
+		} {
+			if f, ok := finding(report, want.what, want.words); !ok || f.Level != want.level {
+				t.Errorf("%s %s with %q is not among %+v", want.level, want.what, want.words, report.Findings)
+			}
+		}
+		// The walsenders' timeout is the bound of the stop, spill files that of the start.
+		spilled := float64(report.Spill["busy"])
+		if report.Stop.Max == nil || *report.Stop.Max < 3600 || report.Start.Max == nil || *report.Start.Max != spilled/cleanedPerSecond || spilled < 1000 {
+			t.Errorf("%+v, %+v, %v spill files", report.Stop, report.Start, spilled)
+		}
+		if report.Crash.Max == nil || *report.Crash.Max <= *report.Start.Max || len(report.Crash.Says) != 3 || len(report.Stop.Says) != 4 {
+			t.Errorf("%+v, %+v", report.Crash, report.Stop)
+		}
+		r.stop(StopOptions{Walsender: WalsenderTerminate})
+		r.Start()
+		if prepared := r.Text("select count(*) from pg_prepared_xacts"); prepared != "1" {
+			t.Errorf("%s prepared transactions after the start, want 1", prepared)
+		}
+	})
+}
+
+// A transaction of more than a minute, which is waited for, and an archive command
+// that fails.
+func TestCheckLongTransaction(t *testing.T) {
+	t.Parallel()
+	rigs := map[int]*rig{}
+	for _, major := range []int{15, 17, 18} {
+		r := newRig(t, major, "archive_mode = on", "archive_command = 'false'")
+		rigs[major] = r
+		r.Start()
+		conn := r.Conn("postgres")
+		if _, err := conn.Exec(t.Context(), "begin"); err != nil {
+			t.Fatal(err)
+		}
+		r.backlog(2)
+	}
+	<-time.After(longTransaction) // all wait together, and nobody looks meanwhile
+	for major, r := range rigs {
+		pgtest.Eventually(t, time.Minute, func() (bool, string) {
+			report, err := Check(t.Context(), r.env(), r.cluster, "", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			long, found := finding(report, "long transactions", "1, the oldest for 1m")
+			fails, failing := finding(report, "archiving fails", "the files stay ready")
+			_, backlog := finding(report, "archive backlog", "2 WAL files are ready")
+			ok := found && long.Level == Notes && failing && fails.Level == Notes && report.Archive.Failing && backlog &&
+				report.Stop.Max == nil && strings.Contains(strings.Join(report.Stop.Says, "; "), "could not be measured")
+			return ok, fmt.Sprintf("%d: %+v", major, report)
+		})
+		r.stop(StopOptions{}) // none of it blocks
+		if ready := names(t, filepath.Join(r.Data, "pg_wal/archive_status/*.ready")); len(ready) < 2 {
+			t.Errorf("%q are ready after the stop", ready)
+		}
+	}
 }
 
 // Without a connection a check says what can be seen from outside; nothing at all

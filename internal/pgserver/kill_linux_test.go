@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -88,9 +89,20 @@ func (p *pair) killAt(step int) string {
 // start puts it back. Nothing is lost on either side.
 func TestStopKilledAtEveryStep(t *testing.T) {
 	t.Parallel()
+	for major, stride := range map[int]int{15: 1, 18: 3} { // all of it takes long
+		t.Run(strconv.Itoa(major), func(t *testing.T) {
+			t.Parallel()
+			killedStops(t, major, stride)
+		})
+	}
+}
+
+// killedStops is TestStopKilledAtEveryStep on one version, with each stride-th step.
+func killedStops(t *testing.T, major, stride int) {
+	t.Helper()
 	// Each file waits until archiving is paused, which the command sees in PGDATA:
 	// so there is always a backlog to be paused, on however busy a machine.
-	p := newPair(t, 15, "archive_mode = on", `archive_command = 'while ! grep -qE "^archive_command = .{2}$" postgresql.auto.conf; do sleep 0.05; done; true %p'`)
+	p := newPair(t, major, "archive_mode = on", `archive_command = 'while ! grep -qE "^archive_command = .{2}$" postgresql.auto.conf; do sleep 0.05; done; true %p'`)
 	original, err := p.cluster.ReadFile(autoConf, autoConfLimit)
 	if err != nil {
 		t.Fatal(err)
@@ -112,7 +124,7 @@ func TestStopKilledAtEveryStep(t *testing.T) {
 	p.Exec("create table b (n int)")
 	seen := map[string]bool{}
 	rows := 100
-	for step := 0; ; step++ {
+	for step := 0; ; step += stride {
 		mute := p.consume("START_REPLICATION SLOT mute LOGICAL 0/0") // a walsender that has to be ended as well
 		rows++
 		p.Exec(fmt.Sprintf("insert into d values (%d)", rows))
@@ -139,6 +151,12 @@ func TestStopKilledAtEveryStep(t *testing.T) {
 		if name == "end" {
 			break
 		}
+	}
+	if stride > 1 {
+		if len(seen) < 6 {
+			t.Errorf("it was killed at %v only", seen)
+		}
+		return
 	}
 	for _, want := range []string{
 		"journal subscription", "disable subscription", "journal role", "lock role", "checkpoint", "fast stop", "terminate walsender",

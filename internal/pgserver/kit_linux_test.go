@@ -193,7 +193,8 @@ func (r *rig) consume(command string) *consumer {
 		if err != nil {
 			r.t.Fatal(err)
 		}
-		if _, ok := message.(*pgproto3.CopyBothResponse); ok {
+		switch message.(type) {
+		case *pgproto3.CopyBothResponse, *pgproto3.CopyOutResponse:
 			return c
 		}
 	}

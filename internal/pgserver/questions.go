@@ -50,9 +50,8 @@ func (c *check) askSettings(ctx context.Context, conn *pgx.Conn) error {
 	if pages, err := strconv.ParseInt(c.settings["shared_buffers"].value, 10, 64); err == nil {
 		c.buffers = pages * 8192
 	}
-	if size := c.settings["max_slot_wal_keep_size"].value; size != "" && size != "-1" {
-		c.find(Notes, "max_slot_wal_keep_size", size+" MB: in a long maintenance a slot that keeps more WAL is invalidated at the next checkpoint after the start",
-			"raise it before, if consumers stay away long")
+	if err := c.askKeepSize(ctx, conn); err != nil {
+		return err
 	}
 	if idle := c.settings["idle_replication_slot_timeout"]; idle.duration() > 0 { // since 18
 		c.find(Notes, "idle_replication_slot_timeout", fmt.Sprintf("%s: slots whose consumers stay away longer are invalidated", idle.duration()),
@@ -62,6 +61,30 @@ func (c *check) askSettings(ctx context.Context, conn *pgx.Conn) error {
 		c.find(Notes, "wal_sender_shutdown_timeout", "this server can bound the wait for walsenders itself; it is "+shutdown.value+shutdown.unit,
 			"ALTER SYSTEM SET wal_sender_shutdown_timeout = '10s' ends them by itself")
 	}
+	return nil
+}
+
+// askKeepSize is about max_slot_wal_keep_size, and names the slots that have no
+// consumer, which it meets first.
+func (c *check) askKeepSize(ctx context.Context, conn *pgx.Conn) error {
+	size := c.settings["max_slot_wal_keep_size"].value
+	if size == "" || size == "-1" {
+		return nil
+	}
+	var idle int
+	var names string
+	err := conn.QueryRow(ctx, `
+		SELECT count(*), coalesce(string_agg(slot_name || ': ' || coalesce(wal_status, 'keeps nothing')
+			|| coalesce(', ' || safe_wal_size || ' bytes left', ''), '; ') FILTER (WHERE n <= $1), '')
+		FROM (SELECT *, row_number() OVER (ORDER BY safe_wal_size NULLS LAST, slot_name) AS n FROM pg_replication_slots WHERE NOT active) s`, shown).Scan(&idle, &names)
+	if err != nil {
+		return err
+	}
+	detail := size + " MB: in a long maintenance a slot that keeps more WAL is invalidated at the next checkpoint after the start"
+	if idle > 0 {
+		detail += fmt.Sprintf("; %d without a consumer (%s)", idle, names)
+	}
+	c.find(Notes, "max_slot_wal_keep_size", detail, "raise it before, if consumers stay away long")
 	return nil
 }
 
@@ -100,7 +123,10 @@ func (c *check) askSenders(ctx context.Context, conn *pgx.Conn) error {
 				advice += "; keep it away with --lock-role " + s.Role
 			}
 			c.find(Blocks, "walsender", detail, advice)
-		case s.LagBytes > 0:
+		case s.holds():
+			if s.ReplySecs < 0 {
+				detail += ", and has never answered"
+			}
 			c.find(Blocks, "walsender", detail, "let the standby catch up, or --walsender=terminate and accept that it lacks the last records")
 		}
 	}

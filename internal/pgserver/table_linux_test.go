@@ -18,8 +18,20 @@ import (
 // perMajor runs a test on servers of every version.
 func perMajor(t *testing.T, test func(t *testing.T, major int)) {
 	t.Helper()
+	onMajors(t, pgtest.Majors(), test)
+}
+
+// perTable runs a test on servers of the versions on which every row of the decision
+// table is produced.
+func perTable(t *testing.T, test func(t *testing.T, major int)) {
+	t.Helper()
+	onMajors(t, []int{15, 17, 18}, test)
+}
+
+func onMajors(t *testing.T, majors []int, test func(t *testing.T, major int)) {
+	t.Helper()
 	t.Parallel()
-	for _, major := range pgtest.Majors() {
+	for _, major := range majors {
 		t.Run(strconv.Itoa(major), func(t *testing.T) {
 			t.Parallel()
 			test(t, major)
@@ -65,22 +77,28 @@ func TestWalsenderWithFullSocket(t *testing.T) {
 	})
 }
 
-// A consumer that reads and never answers, under each policy that acts.
+// A consumer that reads and never answers, under each policy that acts. Its slot
+// loses nothing.
 func TestWalsenderPolicies(t *testing.T) {
-	t.Parallel()
-	for _, policy := range []WalsenderPolicy{WalsenderTerminate, WalsenderCut} {
-		t.Run(string(policy), func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, 15, "wal_sender_timeout = 0")
-			r.Start()
-			r.logical("lag")
-			r.Exec("insert into t values (1)")
-			summary := r.stop(StopOptions{Walsender: policy})
-			if !strings.Contains(strings.Join(summary.Actions, "\n"), "SIGTERM to walsender") {
-				t.Errorf("%q", summary.Actions)
-			}
-		})
-	}
+	perTable(t, func(t *testing.T, major int) {
+		for _, policy := range []WalsenderPolicy{WalsenderTerminate, WalsenderCut} {
+			t.Run(string(policy), func(t *testing.T) {
+				t.Parallel()
+				r := newRig(t, major, "wal_sender_timeout = 0")
+				r.Start()
+				r.logical("lag")
+				r.Exec("insert into t values (1)")
+				summary := r.stop(StopOptions{Walsender: policy})
+				if !strings.Contains(strings.Join(summary.Actions, "\n"), "SIGTERM to walsender") {
+					t.Errorf("%q", summary.Actions)
+				}
+				r.Start()
+				if n := r.Text("select count(*) from pg_logical_slot_get_changes('lag', null, null) where data like 'table public.t: INSERT%'"); n != "1" {
+					t.Errorf("%s changes after the start, want 1", n)
+				}
+			})
+		}
+	})
 }
 
 // With wait a walsender is left alone until the time is over; the server then goes
