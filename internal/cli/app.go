@@ -131,11 +131,11 @@ func (a *app) open(ctx context.Context) error {
 
 // live runs work with its progress shown, and its events printed with --json.
 func (a *app) live(ctx context.Context, d *daemon.Daemon, work func(context.Context) error) error {
-	return a.shown(ctx, d.Tracker, work)
+	return a.shown(ctx, d.Tracker, view, work)
 }
 
-// shown is live for work that needs no daemon.
-func (a *app) shown(ctx context.Context, tracker *progress.Tracker, work func(context.Context) error) error {
+// shown is live for work without a daemon, or with another view of its progress.
+func (a *app) shown(ctx context.Context, tracker *progress.Tracker, view func(progress.Snapshot) output.View, work func(context.Context) error) error {
 	defer a.printer.Start(func() output.View { return view(tracker.Snapshot()) })()
 	events := tracker.Subscribe(256)
 	told := make(chan struct{})

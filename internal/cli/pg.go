@@ -11,6 +11,7 @@ import (
 	"capstan"
 	"capstan/internal/daemon"
 	"capstan/internal/disk"
+	"capstan/internal/output"
 	"capstan/internal/pg"
 	"capstan/internal/pgserver"
 	"capstan/internal/progress"
@@ -83,7 +84,7 @@ func (a *app) pgChange(ctx context.Context, flags *pgFlags, do func(context.Cont
 	}
 	return a.with(ctx, func(ctx context.Context, d *daemon.Daemon) error {
 		env := pgserver.Env{Home: d.Home.Dir, Tracker: d.Tracker, Say: a.printer.Info, Warn: a.printer.Warn, Audit: d.Catalog.Audit}
-		return a.live(ctx, d, func(ctx context.Context) error { return do(ctx, env, cluster) })
+		return a.shown(ctx, d.Tracker, pgView, func(ctx context.Context) error { return do(ctx, env, cluster) })
 	})
 }
 
@@ -109,7 +110,14 @@ func (a *app) pgUrgent(ctx context.Context, flags *pgFlags, do func(context.Cont
 	}
 	a.printer.Warn("going on without the catalog, no audit line is written: %v", err)
 	env := pgserver.Env{Home: settings.Home.Dir, Tracker: progress.New(time.Now), Say: a.printer.Info, Warn: a.printer.Warn}
-	return a.told(a.shown(ctx, env.Tracker, func(ctx context.Context) error { return do(ctx, env, cluster) }))
+	return a.told(a.shown(ctx, env.Tracker, pgView, func(ctx context.Context) error { return do(ctx, env, cluster) }))
+}
+
+// pgView shows no entries where none are counted.
+func pgView(s progress.Snapshot) output.View {
+	v := view(s)
+	v.Uncounted = true
+	return v
 }
 
 // undone are the changes that are left, as an error if there are any.

@@ -21,6 +21,9 @@ type View struct {
 	Ratio        float64       `json:"ratio,omitempty"` // output over input; 0: not known
 	Left         time.Duration `json:"-"`               // negative: not known
 	Stages       []StageView   `json:"stages"`
+	// Uncounted is for work that need not have entries, the stop of a server for
+	// example: as long as nothing is counted, no zeros are shown.
+	Uncounted bool `json:"-"`
 }
 
 // StageView is one stage of a View.
@@ -68,6 +71,9 @@ func Render(v View, width int, colour bool) []string {
 
 // figures are the numbers of a view, the most important ones first.
 func (v *View) figures() []string {
+	if v.Uncounted && v.Entries == 0 && v.EntriesTotal == 0 && v.BytesIn == 0 && v.BytesTotal == 0 && v.BytesOut == 0 {
+		return []string{Duration(v.Elapsed) + " elapsed"}
+	}
 	entries, in := Count(v.Entries), v.BytesIn.String()
 	if v.EntriesTotal > 0 {
 		entries += " of " + Count(v.EntriesTotal)

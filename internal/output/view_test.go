@@ -97,6 +97,22 @@ func TestRenderFitsEveryWidth(t *testing.T) {
 	}
 }
 
+// Where nothing is to be counted, no zeros are shown, but what is waited for.
+func TestViewWithoutEntries(t *testing.T) {
+	t.Parallel()
+	v := View{Uncounted: true, Elapsed: 3 * time.Second, Left: -1, Stages: []StageView{{Name: "stop", Active: true, Waiting: "server", Detail: "walsender", For: 2 * time.Second}}}
+	if got, want := Line(v), "3.0s elapsed; stop waiting for server (walsender) for 2.0s"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got := Render(v, 80, false); len(got) != 2 || got[0] != "3.0s elapsed" {
+		t.Errorf("%q", got)
+	}
+	v.EntriesTotal = 7
+	if got := Line(v); !strings.HasPrefix(got, "0 of 7 entries, 0 B in, 0 B out") {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestViewAsEvent(t *testing.T) {
 	t.Parallel()
 	v := View{

@@ -89,7 +89,7 @@ func (p *pair) killAt(step int) string {
 // start puts it back. Nothing is lost on either side.
 func TestStopKilledAtEveryStep(t *testing.T) {
 	t.Parallel()
-	for major, stride := range map[int]int{15: 1, 18: 3} { // all of it takes long
+	for major, stride := range map[int]int{15: 1, 18: 2} { // all of it takes long
 		t.Run(strconv.Itoa(major), func(t *testing.T) {
 			t.Parallel()
 			killedStops(t, major, stride)
