@@ -68,3 +68,13 @@ func (e *Error) Unwrap() []error {
 	}
 	return all
 }
+
+// Brief is an error in one line without its advice, for where several are named.
+func Brief(err error) string {
+	if told, ok := errors.AsType[*Error](err); ok {
+		bare := *told
+		bare.Safe, bare.Next = "", ""
+		return bare.Error()
+	}
+	return err.Error()
+}

@@ -50,7 +50,7 @@ func (w *owner) attempt(ctx context.Context, next catalog.QueuedCopy) error {
 // written records a copy that is durable; that must not be lost when ctx ends now.
 func (w *owner) written(ctx context.Context, a capstan.Archive) error {
 	o := &w.queue.options
-	longer, stop := outlive(ctx)
+	longer, stop := catalog.Outlive(ctx, recordTime)
 	defer stop()
 	err := o.Catalog.CommitCopy(longer, a, w.info.ID, w.fences()...)
 	if err != nil {
@@ -65,13 +65,13 @@ func (w *owner) copyFailed(ctx context.Context, next catalog.QueuedCopy, problem
 	o, a := &w.queue.options, next.Archive
 	if cause := context.Cause(ctx); cause != nil {
 		if w.fenced.Load() {
-			w.outcome.Problem = brief(problem)
+			w.outcome.Problem = capstan.Brief(problem)
 		}
 		return cause // the copy is queued still
 	}
 	w.claimed = false // its directory may have gone; who claims it again finds what is there
 	if errors.Is(problem, capstan.ErrLeaseLost) {
-		o.Say("%s on %s: %s; it is taken up again", a.Name, w.info.Location, brief(problem))
+		o.Say("%s on %s: %s; it is taken up again", a.Name, w.info.Location, capstan.Brief(problem))
 		w.release(ctx)
 		return nil // queued still, and no fault of the volume
 	}
@@ -85,9 +85,9 @@ func (w *owner) copyFailed(ctx context.Context, next catalog.QueuedCopy, problem
 		o.Say("%s on %s: given up after %d attempts: %v", a.Name, w.info.Location, n, problem)
 	}
 	if w.fenced.Load() {
-		w.outcome.Problem = brief(problem)
+		w.outcome.Problem = capstan.Brief(problem)
 	}
-	return w.unlessLost(ctx, o.Catalog.FailCopy(ctx, a.Set, a.Number, w.info.ID, brief(problem), retry, w.fences()...))
+	return w.unlessLost(ctx, o.Catalog.FailCopy(ctx, a.Set, a.Number, w.info.ID, capstan.Brief(problem), retry, w.fences()...))
 }
 
 // unlessLost is the error of the catalog, but for the loss of the volume's lease:

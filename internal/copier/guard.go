@@ -17,20 +17,6 @@ var errFenced = errors.New("the volume was cut off")
 // recordTime is what the records of work that is done may take after the end of ctx.
 const recordTime = 10 * time.Second
 
-// outlive gives a context that ends recordTime after ctx: while ctx lasts, the
-// catalog is waited for as long as it takes.
-func outlive(ctx context.Context) (longer context.Context, stop context.CancelFunc) {
-	longer, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	unhook := context.AfterFunc(ctx, func() {
-		timer := time.AfterFunc(recordTime, func() { cancel(context.Cause(ctx)) })
-		context.AfterFunc(longer, func() { timer.Stop() })
-	})
-	return longer, func() {
-		unhook()
-		cancel(context.Canceled)
-	}
-}
-
 // guard does work that may hang in the volume. It returns when the work does;
 // after Cut, or after the end of ctx, at the latest a grace later: the work is then
 // left behind, and the volume fenced. object names the work for people.

@@ -63,7 +63,7 @@ func (w *owner) run(ctx context.Context) {
 		w.queue.fail(fmt.Errorf("volume %s: %w", w.info.Location, err))
 	}
 	if err != nil && w.outcome.Problem == "" {
-		w.outcome.Problem = brief(err)
+		w.outcome.Problem = capstan.Brief(err)
 	}
 	w.release(ctx)                           // what still hangs in the volume is fenced
 	if !w.fenced.Load() && w.volume != nil { // else a call in it may end at any time
@@ -197,7 +197,7 @@ func (w *owner) failed(ctx context.Context, what string, err error) error {
 	o := &w.queue.options
 	w.fails++
 	if w.fails >= o.Attempts || w.fenced.Load() || errors.Is(err, capstan.ErrSetExists) {
-		w.outcome.Problem = brief(err)
+		w.outcome.Problem = capstan.Brief(err)
 		return nil
 	}
 	wait := w.backoff(w.fails)
@@ -285,8 +285,8 @@ func (w *owner) take(ctx context.Context) error {
 	resource := "volume:" + string(w.info.ID)
 	lease, err := o.Catalog.Acquire(ctx, resource, o.Purpose, o.LeaseTime)
 	if errors.Is(err, capstan.ErrLocked) {
-		o.Say("volume %s: %s; this run waits for it", w.info.Location, brief(err))
-		done := w.stage.Wait(progress.ForLock, brief(err))
+		o.Say("volume %s: %s; this run waits for it", w.info.Location, capstan.Brief(err))
+		done := w.stage.Wait(progress.ForLock, capstan.Brief(err))
 		lease, err = o.Catalog.AcquireWait(ctx, resource, o.Purpose, o.LeaseTime)
 		done()
 	}
@@ -301,19 +301,9 @@ func (w *owner) release(ctx context.Context) {
 	if lease == nil {
 		return
 	}
-	longer, stop := outlive(ctx) // else others would wait for the lease's whole time
+	longer, stop := catalog.Outlive(ctx, recordTime) // else others would wait for the lease's whole time
 	defer stop()
 	if err := lease.Release(longer); err != nil {
 		w.queue.options.Say("volume %s: %v", w.info.Location, err)
 	}
-}
-
-// brief is an error without its advice, for where several problems are named.
-func brief(err error) string {
-	if e, ok := errors.AsType[*capstan.Error](err); ok {
-		plain := *e
-		plain.Safe, plain.Next = "", ""
-		return plain.Error()
-	}
-	return err.Error()
 }

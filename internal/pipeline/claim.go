@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"capstan"
+	"capstan/internal/catalog"
 )
 
 // The kinds of runs that make sets.
@@ -49,7 +50,7 @@ func (r *backupRun) claim(ctx context.Context) error {
 	if r.resumed {
 		kind = kindResume
 	}
-	longer, stop := outlive(ctx) // a record that is made though its call fails would be nobody's
+	longer, stop := catalog.Outlive(ctx, cleanupTime) // a record that is made though its call fails would be nobody's
 	defer stop()
 	r.run, err = r.Catalog.BeginRun(longer, r.set.ID, r.Job, kind, r.started)
 	return err
@@ -83,7 +84,7 @@ func (r *backupRun) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	longer, stop := outlive(ctx)
+	longer, stop := catalog.Outlive(ctx, cleanupTime)
 	defer stop()
 	for range maxTakenNames {
 		if err := context.Cause(ctx); err != nil {

@@ -163,7 +163,7 @@ func (w *eraser) volume(ctx context.Context, sets []catalog.ForgottenSet) (err e
 			return unrecorded.error
 		}
 		if err != nil {
-			w.left = append(w.left, Leftover{set.ID, w.info.ID, w.info.Location, plain(err)})
+			w.left = append(w.left, Leftover{set.ID, w.info.ID, w.info.Location, capstan.Brief(err)})
 		}
 	}
 	if volume == nil || err != nil {
@@ -303,14 +303,4 @@ func answer[T any](ctx context.Context, w *eraser, do func(context.Context) (T, 
 	case <-ctx.Done():
 		return *new(T), context.Cause(ctx)
 	}
-}
-
-// plain is an error without its advice.
-func plain(err error) string {
-	if told, ok := errors.AsType[*capstan.Error](err); ok {
-		bare := *told
-		bare.Safe, bare.Next = "", ""
-		return bare.Error()
-	}
-	return err.Error()
 }

@@ -180,7 +180,7 @@ func (r *backupRun) retry(ctx context.Context, job Retry) (err error) {
 			return err
 		}
 	}
-	longer, stop := outlive(ctx)
+	longer, stop := catalog.Outlive(ctx, cleanupTime)
 	defer stop()
 	if r.run, err = r.Catalog.BeginRun(longer, r.set.ID, r.Job, kindRetry, r.started); err != nil {
 		return err

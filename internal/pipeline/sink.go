@@ -40,7 +40,7 @@ type commit struct {
 }
 
 func newSink(ctx context.Context, run *backupRun) *sink {
-	records, forget := outlive(ctx)
+	records, forget := catalog.Outlive(ctx, cleanupTime)
 	ctx, cancel := context.WithCancelCause(ctx)
 	s := &sink{
 		run: run, entries: run.Catalog.NewEntryWriter(records, run.set.ID), forget: forget,
@@ -48,20 +48,6 @@ func newSink(ctx context.Context, run *backupRun) *sink {
 	}
 	go s.commitAll(ctx, records)
 	return s
-}
-
-// outlive gives a context that ends cleanupTime after ctx: an archive that bears
-// its name on the volume shall be known to the catalog, whatever ends the run.
-func outlive(ctx context.Context) (longer context.Context, stop func()) {
-	longer, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	unhook := context.AfterFunc(ctx, func() {
-		timer := time.AfterFunc(cleanupTime, func() { cancel(context.Cause(ctx)) })
-		context.AfterFunc(longer, func() { timer.Stop() })
-	})
-	return longer, func() {
-		unhook()
-		cancel(context.Canceled)
-	}
 }
 
 // Begin starts the next archive under a name that the catalog assigns.
