@@ -27,7 +27,7 @@ type pgFlags struct {
 func (a *app) pgCommand() *cobra.Command {
 	flags := &pgFlags{}
 	cmd := &cobra.Command{
-		Use: "pg", Short: "Stop and start PostgreSQL servers through a maintenance window",
+		Use: "pg", Short: "Stop and start PostgreSQL servers through a maintenance window; see their locks",
 		Long: `Stop and start PostgreSQL servers (13 to 18, on Linux) that hang on replication,
 archiving or spill files, as root or as the user who owns the data directory.`,
 		Example: `  capstan pg stop-check -D /var/lib/postgresql/15/main
@@ -41,7 +41,7 @@ archiving or spill files, as root or as the user who owns the data directory.`,
 	f.StringVar(&flags.url, "url", "", "connection URL of the server (default its socket, as the owner of the data directory)")
 	f.StringVar(&flags.clusterName, "cluster-name", "", "the cluster_name that the server was started with, if the configuration says another by now")
 	cmd.AddCommand(a.pgStopCheckCommand(flags), a.pgStopCommand(flags), a.pgStopStatusCommand(flags),
-		a.pgStartCommand(flags), a.pgSpillCommand(flags), a.pgSlotDoctorCommand(flags))
+		a.pgStartCommand(flags), a.pgSpillCommand(flags), a.pgSlotDoctorCommand(flags), a.pgLocksCommand(flags))
 	return cmd
 }
 

@@ -18,6 +18,9 @@ const connectPatience = 10 * time.Second
 
 type netConn = net.Conn
 
+// Conn is a connection to a server.
+type Conn = pgx.Conn
+
 // Connect connects to a server by its URL (or keyword string), as libpq reads it.
 // Without one it connects to the cluster's own server: through its socket where it
 // has one, as PGDATA's owner, who has a role of his name as a rule; root takes his
