@@ -36,8 +36,10 @@ func TestKilled(t *testing.T) {
 	begin := time.Now()
 	t.Run("lane", func(t *testing.T) {
 		for i, lane := range []killLane{
-			{name: "direct"}, {name: "staged", staged: true},
-			{name: "direct encrypted", encrypted: true}, {name: "staged encrypted", staged: true, encrypted: true},
+			{name: "direct"},
+			{name: "staged", staged: true},
+			{name: "direct encrypted", encrypted: true},
+			{name: "staged encrypted", staged: true, encrypted: true},
 		} {
 			t.Run(lane.name, func(t *testing.T) {
 				t.Parallel()

@@ -100,14 +100,6 @@ func (l *killLane) places() []string {
 	return []string{"home", "one", "target"}
 }
 
-// volumes are the directories of the volumes.
-func (l *killLane) volumes() []string {
-	if l.staged {
-		return []string{l.vol, filepath.Join(l.dir, "two")}
-	}
-	return []string{l.vol}
-}
-
 // play kills so many times, at each point nearly equally often.
 func (l *killLane) play(kills int) {
 	l.t.Helper()

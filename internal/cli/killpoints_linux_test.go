@@ -2,7 +2,6 @@ package cli_test
 
 import (
 	"fmt"
-	"slices"
 
 	"capstan/internal/capstantest/slowfs"
 )
@@ -114,7 +113,3 @@ func spotsOf(staged bool) map[string][]spot {
 	add("forget", theForget, volume, "*", 1, slowfs.Rmdir)
 	return spots
 }
-
-// whole reports whether the set that a killed command has worked on is whole in the
-// end, on every volume.
-func (c command) whole() bool { return !slices.Contains([]command{theAbandon}, c) }

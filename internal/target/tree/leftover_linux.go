@@ -61,34 +61,41 @@ func (t *Tree) abandoned(name string) bool {
 }
 
 // occupied reports whether a directory holds anything.
-func occupied(dir int) bool {
-	fd, err := openat(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return true
-	}
-	list := os.NewFile(uintptr(fd), "directory")
-	defer list.Close()
-	names, _ := list.Readdirnames(1) // at an empty one's end, io.EOF
-	return len(names) > 0
+func occupied(dir int) (found bool) {
+	names(dir, func(string) bool {
+		found = true
+		return false
+	})
+	return found
 }
 
 // sweep removes what killed restores left in a directory that was there before this
 // one. What cannot be looked at or removed stays: nothing depends on it.
 func (t *Tree) sweep(dir int) {
+	names(dir, func(name string) bool {
+		if strings.HasPrefix(name, tempPrefix) && t.abandoned(name) {
+			if err := unix.Unlinkat(dir, name, 0); err != nil {
+				_ = unix.Unlinkat(dir, name, unix.AT_REMOVEDIR)
+			}
+		}
+		return true
+	})
+}
+
+// names calls with the names in a directory, as far as they can be read, until it is
+// told to stop.
+func names(dir int, with func(name string) bool) {
 	fd, err := openat(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return
 	}
 	list := os.NewFile(uintptr(fd), "directory")
-	defer list.Close()
+	defer func() { _ = list.Close() }() // it was read only
 	for {
 		names, err := list.Readdirnames(1024)
 		for _, name := range names {
-			if !strings.HasPrefix(name, tempPrefix) || !t.abandoned(name) {
-				continue
-			}
-			if err := unix.Unlinkat(dir, name, 0); err != nil {
-				_ = unix.Unlinkat(dir, name, unix.AT_REMOVEDIR)
+			if !with(name) {
+				return
 			}
 		}
 		if err != nil || len(names) == 0 {
