@@ -46,7 +46,7 @@ test-long: tools ## the long forms of what takes its time (10 minutes of enduran
 
 # Tests that measure, or repeat the same steps hundreds of times: the race detector
 # makes them slow and their figures wrong, and has seen those steps in others.
-NO_RACE := Memory|Sweep|Killed|KillAtEveryStep|IsFast|ManyFiles|Histories|Spill/|Doctor
+NO_RACE := Memory|Sweep|Killed|KillAtEveryStep|IsFast|ManyFiles|Histories|Spill/|Doctor|Endurance
 
 .PHONY: lint
 lint: ## run the linters and check the formatting (.golangci.yml)
