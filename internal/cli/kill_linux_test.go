@@ -57,11 +57,9 @@ func (p *program) doomed() bool {
 // seeing starts a process to which dir is what another directory holds, and to nobody
 // else: in a mount namespace of its own, which ends with it.
 func seeing(other, dir string) func(*exec.Cmd) error {
-	return func(cmd *exec.Cmd) error {
-		done := make(chan error)
-		go func() {
-			runtime.LockOSThread() // for good: the thread ends here, so that nobody else comes into its namespace
-			err := unix.Unshare(unix.CLONE_NEWNS)
+	return func(cmd *exec.Cmd) (err error) {
+		onThread(func() {
+			err = unix.Unshare(unix.CLONE_NEWNS)
 			if err == nil {
 				err = unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
 			}
@@ -71,8 +69,24 @@ func seeing(other, dir string) func(*exec.Cmd) error {
 			if err == nil {
 				err = cmd.Start()
 			}
-			done <- err
-		}()
-		return <-done
+		})
+		return err
 	}
+}
+
+// onThread does something on a thread that ends with it, so that nobody else comes
+// into its namespace. The first thread of a process does not end, and is not taken.
+func onThread(do func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // for good
+		if unix.Gettid() != unix.Getpid() {
+			do()
+			return
+		}
+		onThread(do) // on another one, as this one is held
+		runtime.UnlockOSThread()
+	}()
+	<-done
 }

@@ -42,7 +42,7 @@ const (
 	// roundsInHome is after how many rounds a lane begins anew with an empty home.
 	roundsInHome = 40
 	// patienceForSpots is how often in a row a run may end before it comes to the point.
-	patienceForSpots = 12
+	patienceForSpots = 100
 )
 
 // open mounts the lane's filesystems.
