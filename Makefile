@@ -36,9 +36,17 @@ race: tools ## run the tests under the race detector, of the program itself thos
 	go test -count=1 -race -timeout 30m -skip '$(NO_RACE)' -json $$(go list ./... | grep -v /internal/cli) | bin/noskip
 	go test -count=1 -race -timeout 30m -run 'Scripts|Chain|HostileTree|Timeout|Unread' -json ./internal/cli | bin/noskip
 
+.PHONY: test-crash
+test-crash: tools ## the long forms of what is killed, cut off and damaged (1,000 kills)
+	go test -count=1 -timeout 120m -v -run 'TestKilled$$' ./internal/cli -args -kills=1000
+
+.PHONY: test-long
+test-long: tools ## the long forms of what takes its time (10 minutes of endurance)
+	go test -count=1 -timeout 60m -v -run 'TestEndurance$$' ./internal/daemon -args -endurance=10m
+
 # Tests that measure, or repeat the same steps hundreds of times: the race detector
 # makes them slow and their figures wrong, and has seen those steps in others.
-NO_RACE := Memory|Sweep|Killed|KillAtEveryStep|IsFast|ManyFiles|Histories|Spill/|Doctor
+NO_RACE := Memory|Sweep|Killed|KillAtEveryStep|IsFast|ManyFiles|Histories|Spill/|Doctor|Endurance
 
 .PHONY: lint
 lint: ## run the linters and check the formatting (.golangci.yml)

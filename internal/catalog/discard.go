@@ -188,6 +188,10 @@ func (c *Catalog) DropArchive(ctx context.Context, id capstan.SetID, numbers ...
 			return err
 		}
 		for _, number := range numbers {
+			// Without its copies in the same step: none is written of what is not committed.
+			if _, err := t.exec(sqlDeleteCopiesOf, no, int64(number)); err != nil {
+				return err
+			}
 			if _, err := t.exec(sqlUncommitArchive, no, int64(number)); err != nil {
 				return err
 			}

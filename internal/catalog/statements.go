@@ -153,7 +153,12 @@ const (
 	sqlDeleteCopies   = `DELETE FROM copies WHERE set_no = ?`
 	sqlDeleteCopiesOf = `DELETE FROM copies WHERE set_no = ? AND number = ?`
 	sqlAllUncommitted = `SELECT 1 FROM archives WHERE set_no = ? AND committed = 0 LIMIT 1`
-	sqlArchiveKnown   = `SELECT committed, name, size, hash FROM archives WHERE set_no = ? AND number = ?`
+	sqlUnrecorded     = `SELECT number, entries, held,
+		(SELECT count(*) FROM pieces p WHERE p.set_no = a.set_no AND p.archive = a.number)
+		FROM archives a WHERE set_no = ? AND committed = 1 ORDER BY number DESC`
+	sqlHasSplitEnd = `SELECT 1 FROM pieces p JOIN entries e ON e.set_no = p.set_no AND e.dir = p.dir AND e.name = p.name
+		WHERE p.set_no = ? AND e.archive = ? LIMIT 1`
+	sqlArchiveKnown = `SELECT committed, name, size, hash FROM archives WHERE set_no = ? AND number = ?`
 )
 
 // The queue: copies that volumes have yet to get. A copy that is being written

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"capstan"
@@ -88,6 +89,44 @@ func testDiscardSplit(t *testing.T, open opener) {
 	add(t, c, set.ID, file("fine", 3)) // no longer split
 	must(t, c.DropArchive(t.Context(), set.ID, 1))
 	requirePaths(t, walk(t, c, set.ID, ""), "fine", "small")
+}
+
+// testUnended seals archives with parts of files of which the end is not sealed.
+func testUnended(t *testing.T, open opener) {
+	c := open(t)
+	ctx := t.Context()
+	for name, test := range map[string]struct {
+		entries []capstan.Entry
+		sealed  []int64 // tar entries in each archive
+		want    []capstan.ArchiveNumber
+	}{
+		"none":                      {[]capstan.Entry{file("a", 1), splitFile("big", 1, 2), file("c", 2)}, []int64{2, 2}, nil},
+		"it begins behind others":   {[]capstan.Entry{file("a", 1), file("b", 2)}, []int64{1, 2}, []capstan.ArchiveNumber{2}},
+		"it goes on":                {[]capstan.Entry{file("a", 1), file("b", 2)}, []int64{1, 2, 1, 1}, []capstan.ArchiveNumber{4, 3, 2}},
+		"it begins an archive":      {[]capstan.Entry{file("a", 1)}, []int64{1, 1, 1}, []capstan.ArchiveNumber{3, 2}},
+		"it begins where one ended": {[]capstan.Entry{splitFile("big", 1, 2)}, []int64{1, 2, 1}, []capstan.ArchiveNumber{3}},
+		"something is not told":     {[]capstan.Entry{file("a", 1), file("b", 2)}, []int64{2, 1}, nil},
+	} {
+		set := begin(t, c)
+		if empty, err := c.IsEmpty(ctx, set.ID); err != nil || !empty {
+			t.Errorf("%s: empty %t, %v", name, empty, err)
+		}
+		for range test.sealed {
+			plan(t, c, set.ID)
+		}
+		add(t, c, set.ID, test.entries...)
+		for i, n := range test.sealed {
+			archive := capstan.Archive{Set: set.ID, Number: capstan.ArchiveNumber(i + 1), Size: 1000, TarSize: 2000, Entries: n, Hash: capstan.Hash{1}}
+			must(t, c.CommitArchive(ctx, archive, capstan.CopyWritten, []capstan.VolumeID{volume}))
+		}
+		got, err := c.Unended(ctx, set.ID)
+		if err != nil || !slices.Equal(got, test.want) {
+			t.Errorf("%s: %v %v, want %v", name, got, err, test.want)
+		}
+		if empty, err := c.IsEmpty(ctx, set.ID); err != nil || empty {
+			t.Errorf("%s: empty %t, %v", name, empty, err)
+		}
+	}
 }
 
 // testResume interrupts random runs at random places, twice, and compares what

@@ -57,6 +57,7 @@ var suite = []struct {
 	{"Discard", testDiscard},
 	{"DropArchive", testDropArchive},
 	{"DiscardSplit", testDiscardSplit},
+	{"Unended", testUnended},
 	{"Resume", testResume},
 	{"DeleteSet", testDeleteSet},
 	{"DeletedWhileRead", testDeletedWhileRead},

@@ -44,9 +44,15 @@ type ended struct {
 // start starts the program with this field's home.
 func (f *field) start(args ...string) *program {
 	f.t.Helper()
+	return f.startBy((*exec.Cmd).Start, args...)
+}
+
+// startBy is start, by a way of one's own.
+func (f *field) startBy(begin func(*exec.Cmd) error, args ...string) *program {
+	f.t.Helper()
 	p := &program{t: f.t, args: args, cmd: f.command(context.Background(), args...), done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.err
-	if err := p.cmd.Start(); err != nil {
+	if err := begin(p.cmd); err != nil {
 		f.t.Fatal(err)
 	}
 	go func() {

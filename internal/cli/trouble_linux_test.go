@@ -67,7 +67,7 @@ var troubles = map[string]trouble{
 	"killed while packing": {
 		line: "stage: … unfinished files of runs that were killed removed",
 		cause: func(c *crash) []string {
-			c.kill(point{"stage", slowfs.Rule{Op: slowfs.Write, Name: "backup_*", After: 9}})
+			c.kill("stage", slowfs.Rule{Op: slowfs.Write, Name: "backup_*", After: 9})
 			return nil
 		},
 	},
@@ -75,7 +75,7 @@ var troubles = map[string]trouble{
 	"killed before it was queued": {
 		line: "stage: backup_… of set … was not in the catalog, …: removed",
 		cause: func(c *crash) []string {
-			c.kill(point{"stage", slowfs.Rule{Op: slowfs.Rename, Name: archive, After: 3, Late: true}})
+			c.kill("stage", slowfs.Rule{Op: slowfs.Rename, Name: archive, After: 3, Late: true})
 			return nil
 		},
 	},

@@ -36,13 +36,8 @@ func (e *Engine) Abandon(ctx context.Context, id capstan.RunID, lose bool, open 
 	switch {
 	case err != nil:
 		return 0, err
-	case set.Status == capstan.RunFailed:
-		return 0, givenUp("abandon run", set.ID)
-	case finished(set) && len(volumes) == 0:
-		return 0, &capstan.Error{
-			Class: capstan.ErrRefused, Op: "abandon run", Object: fmt.Sprint(id),
-			Err: fmt.Errorf("set %s lacks nothing", set.ID), Safe: "nothing was changed",
-		}
+	case set.Status == capstan.RunFailed, finished(set) && len(volumes) == 0:
+		return e.finishAbandon(ctx, id, set, open)
 	case len(only) > 0 && !lose:
 		next := fmt.Sprintf("capstan retry %d", id)
 		if !finished(set) {
@@ -76,6 +71,26 @@ func (e *Engine) Abandon(ctx context.Context, id capstan.RunID, lose bool, open 
 		return 0, err
 	}
 	return e.unstage(ctx, staged, set.ID)
+}
+
+// finishAbandon removes what the stage still has of a set of which nothing is left to
+// abandon: an earlier call was killed before it could. Where there is nothing, it
+// refuses.
+func (e *Engine) finishAbandon(ctx context.Context, id capstan.RunID, set capstan.Set, open func(ctx context.Context, set capstan.SetID) (*stage.Stage, error)) (removed int, err error) {
+	staged, err := open(ctx, set.ID)
+	if err == nil && staged != nil {
+		removed, err = e.unstage(ctx, staged, set.ID)
+	}
+	switch {
+	case err != nil || removed > 0:
+		return removed, err
+	case set.Status == capstan.RunFailed:
+		return 0, givenUp("abandon run", set.ID)
+	}
+	return 0, &capstan.Error{
+		Class: capstan.ErrRefused, Op: "abandon run", Object: fmt.Sprint(id),
+		Err: fmt.Errorf("set %s lacks nothing", set.ID), Safe: "nothing was changed",
+	}
 }
 
 // onlyStaged names the archives of a set that are on no volume.

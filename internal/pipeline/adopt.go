@@ -151,20 +151,16 @@ func (r *backupRun) adoptArchives(ctx context.Context, set capstan.SetID) (int, 
 	for _, c := range all {
 		copies[c.Number] = append(copies[c.Number], c)
 	}
-	kept, unstaged := 0, 0
-	r.adopted = map[capstan.ArchiveNumber]bool{}
+	unstaged := 0
+	kept := make(map[capstan.ArchiveNumber]capstan.Archive, len(archives))
 	var lost []capstan.ArchiveNumber
-	known := make(map[string]bool, len(archives))
 	for _, archive := range archives {
 		there, err := r.whereabouts(ctx, archive, copies[archive.Number], staged, onVolumes)
 		if err != nil {
 			return 0, err
 		}
 		if there {
-			kept++
-			known[archive.Name] = true
-			r.tally.archive(archive.Size)
-			r.adopted[archive.Number] = true
+			kept[archive.Number] = archive
 			continue
 		}
 		if anywhere(archive.Number, copies[archive.Number]) {
@@ -182,7 +178,38 @@ func (r *backupRun) adoptArchives(ctx context.Context, set capstan.SetID) (int, 
 			return 0, err
 		}
 	}
-	return kept, r.removeOrphans(ctx, set, known)
+	if err := r.giveUpUnended(ctx, set, kept); err != nil {
+		return 0, err
+	}
+	r.adopted = map[capstan.ArchiveNumber]bool{}
+	known := make(map[string]bool, len(kept))
+	for _, archive := range kept {
+		known[archive.Name] = true
+		r.tally.archive(archive.Size)
+		r.adopted[archive.Number] = true
+	}
+	return len(kept), r.removeOrphans(ctx, set, known)
+}
+
+// giveUpUnended takes back the archives at the end that hold parts of a file which
+// was not packed to its end: it is packed from its beginning again, and what they
+// have of it would be in the set twice. A kill in between leaves files that the next
+// run removes.
+func (r *backupRun) giveUpUnended(ctx context.Context, set capstan.SetID, kept map[capstan.ArchiveNumber]capstan.Archive) error {
+	numbers, err := r.Catalog.Unended(ctx, set)
+	if err != nil || len(numbers) == 0 {
+		return err
+	}
+	var names []string
+	for _, number := range numbers {
+		names = append(names, kept[number].Name)
+		delete(kept, number)
+	}
+	r.Say("%d sealed archives hold parts of a file that was not packed to its end: they are packed again", len(numbers))
+	if err := r.Catalog.DropArchive(ctx, set, numbers...); err != nil || r.Stage == nil {
+		return err
+	}
+	return r.Stage.Remove(ctx, set, names...)
 }
 
 // anywhere reports whether an archive was said to be on a volume.

@@ -134,6 +134,9 @@ func (r *backupRun) resume(ctx context.Context, set capstan.Set) (bool, error) {
 		r.Say("interrupted set %s is an incremental one: starting a full one", set.ID)
 		return false, nil
 	}
+	if err := r.finishBegin(ctx, &set); err != nil {
+		return false, err
+	}
 	if same, err := r.sameRecipients(ctx, &set); err != nil || !same {
 		return false, err
 	}
@@ -162,6 +165,28 @@ func (r *backupRun) resume(ctx context.Context, set capstan.Set) (bool, error) {
 	r.Say("resuming set %s: %d sealed archives kept, %d unfinished files and %d unsealed archives with %d entries discarded",
 		set.ID, sealed, files, archives, entries)
 	return true, nil
+}
+
+// finishBegin says of a set that was begun and has nothing yet what it builds on and to
+// whom it is encrypted: a run that was killed while it began could not say so any more.
+func (r *backupRun) finishBegin(ctx context.Context, set *capstan.Set) error {
+	if set.Base != "" || set.Encrypted() {
+		return nil
+	}
+	empty, err := r.Catalog.IsEmpty(ctx, set.ID)
+	if err != nil || !empty {
+		return err
+	}
+	if set.Base, err = r.base(ctx); err != nil {
+		return err
+	}
+	if err := r.Catalog.BuildOn(ctx, set.ID, set.Base); err != nil {
+		return err
+	}
+	if set.Recipients = r.Recipients.Strings(); !set.Encrypted() {
+		return nil
+	}
+	return r.Catalog.EncryptTo(ctx, set.ID, set.Recipients)
 }
 
 // madeHere reports whether a file of that name in a set's directory is one that a

@@ -18,7 +18,9 @@
 // whole, so a killed restore leaves no half-written file and no damaged old one.
 // It is written without a name (O_TMPFILE) where the filesystem can do that, and
 // then nothing is left of it; elsewhere, and for a moment when it replaces
-// another, it is ".capstan-RANDOM-N" beside its place. For small files that costs
+// another, it has a name that begins with ".capstan-" beside its place, which tells
+// its process: the next restore into the same target removes what a process left that
+// is gone, in the directories that it writes in. For small files that costs
 // about a quarter more than writing them in place, but less than a temporary name
 // and a rename for each (measured on ext4, XFS, Btrfs and tmpfs). What a power
 // loss leaves is certain only after Sync. A directory is accessible to its owner

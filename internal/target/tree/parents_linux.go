@@ -40,6 +40,7 @@ type openDir struct {
 type dirCache struct {
 	root  *openDir
 	limit int
+	found func(fd int) // called for a directory that is opened and may have been there before; nil: none was
 
 	mu     sync.Mutex
 	byPath map[string]*openDir
@@ -108,6 +109,9 @@ func (c *dirCache) step(dir *openDir, path string, create bool) (*openDir, error
 	}
 	if err != nil {
 		return nil, failure(path, err)
+	}
+	if create && c.found != nil {
+		c.found(fd)
 	}
 	return c.insert(&openDir{path: strings.Clone(path), fd: fd, inherits: inheritsACL(fd)}), nil
 }

@@ -2,8 +2,6 @@ package tree
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"capstan"
+	"capstan/internal/machine"
 )
 
 // Tree is a directory that is being restored into.
@@ -27,6 +26,7 @@ type Tree struct {
 	notes    notes
 	buffers  sync.Pool // of *[chunkSize]byte
 	tempBase string
+	here     machine.Place // in its short form, see tempMark
 	temps    atomic.Uint64
 }
 
@@ -42,12 +42,14 @@ func Open(dir string, o Options) (*Tree, error) {
 	if err != nil {
 		return nil, openFailure(dir, err, errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.EEXIST))
 	}
-	random := make([]byte, 8)
-	_, _ = rand.Read(random) // never fails, says crypto/rand
 	t := &Tree{
 		options: o, owners: os.Geteuid() == 0, uid: uint32(os.Geteuid()), gid: uint32(os.Getegid()),
-		dirs:     newDirCache(fd, openDirs),
-		tempBase: ".capstan-" + hex.EncodeToString(random) + "-",
+		dirs: newDirCache(fd, openDirs),
+	}
+	t.tempBase, t.here = tempMark()
+	if occupied(fd) {
+		t.dirs.found = t.sweep
+		t.sweep(fd)
 	}
 	if o.Owners != nil {
 		t.owners, t.mustOwn = *o.Owners, *o.Owners
