@@ -126,6 +126,9 @@ func (r *backupRun) resume(ctx context.Context, set capstan.Set) (bool, error) {
 	if set.Claim == "" {
 		return false, nil // read from a volume: another home's, or this one's before its catalog was lost
 	}
+	if err := r.describe(ctx, &set); err != nil {
+		return false, err
+	}
 	if set.Codec != r.Codec {
 		r.Say("interrupted set %s was compressed with %s: starting a new one", set.ID, set.Codec)
 		return false, nil
@@ -162,6 +165,25 @@ func (r *backupRun) resume(ctx context.Context, set capstan.Set) (bool, error) {
 	r.Say("resuming set %s: %d sealed archives kept, %d unfinished files and %d unsealed archives with %d entries discarded",
 		set.ID, sealed, files, archives, entries)
 	return true, nil
+}
+
+// describe gives a set that holds nothing yet what begin gives a new one. The run
+// that began it may have ended before it could say more of the set than its name; or
+// it was to be of another kind, which binds nobody.
+func (r *backupRun) describe(ctx context.Context, set *capstan.Set) error {
+	err := r.Catalog.EncryptTo(ctx, set.ID, r.Recipients.Strings())
+	if errors.Is(err, capstan.ErrRefused) {
+		return nil // it holds something
+	}
+	var base capstan.SetID
+	if err == nil {
+		base, err = r.base(ctx)
+	}
+	if err == nil {
+		err = r.Catalog.BuildOn(ctx, set.ID, base)
+	}
+	set.Recipients, set.Base = r.Recipients.Strings(), base
+	return err
 }
 
 // madeHere reports whether a file of that name in a set's directory is one that a
