@@ -40,6 +40,10 @@ race: tools ## run the tests under the race detector, of the program itself thos
 # makes them slow and their figures wrong, and has seen those steps in others.
 NO_RACE := Memory|Sweep|Killed|KillAtEveryStep|IsFast|ManyFiles|Histories|Spill/|Doctor
 
+.PHONY: test-crash
+test-crash: tools ## run the long forms of the tests that kill the program or cut its power
+	go test -count=1 -timeout 60m ./internal/cli -run TestPowerLoss -args -images=500
+
 .PHONY: lint
 lint: ## run the linters and check the formatting (.golangci.yml)
 	$(LINT) run

@@ -44,8 +44,18 @@ type ended struct {
 // start starts the program with this field's home.
 func (f *field) start(args ...string) *program {
 	f.t.Helper()
-	p := &program{t: f.t, args: args, cmd: f.command(context.Background(), args...), done: make(chan struct{})}
-	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.err
+	return f.launch(f.command(context.Background(), args...))
+}
+
+// launch starts a prepared command; what it writes is kept, unless its stdout leads
+// elsewhere.
+func (f *field) launch(cmd *exec.Cmd) *program {
+	f.t.Helper()
+	p := &program{t: f.t, args: cmd.Args[1:], cmd: cmd, done: make(chan struct{})}
+	p.cmd.Stderr = &p.err
+	if p.cmd.Stdout == nil {
+		p.cmd.Stdout = &p.out
+	}
 	if err := p.cmd.Start(); err != nil {
 		f.t.Fatal(err)
 	}
