@@ -39,6 +39,7 @@ race: tools ## run the tests under the race detector, of the program itself thos
 .PHONY: test-crash
 test-crash: tools ## the long forms of what is killed, cut off and damaged (1,000 kills)
 	go test -count=1 -timeout 120m -v -run 'TestKilled$$' ./internal/cli -args -kills=1000
+	go test -count=1 -timeout 60m -v -run 'TestPowerLoss' ./internal/cli -args -images=500
 
 .PHONY: test-long
 test-long: tools ## the long forms of what takes its time (10 minutes of endurance)

@@ -134,15 +134,6 @@ func (c *Catalog) EncryptTo(ctx context.Context, id capstan.SetID, recipients []
 	})
 }
 
-// IsEmpty reports whether a set has neither archives nor entries yet.
-func (c *Catalog) IsEmpty(ctx context.Context, id capstan.SetID) (empty bool, err error) {
-	row, err := c.findSet(ctx, id)
-	if err == nil {
-		empty, err = one(ctx, c.reads, sqlSetIsEmpty, with(row.no), new(int64))
-	}
-	return empty, c.failed(ctx, "look into set "+string(id), err)
-}
-
 // SkipSet gives a set up whose name turned out to be taken on a volume; BeginSet
 // then gives the next number. A set with archives or entries is refused
 // (capstan.ErrRefused).

@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -25,7 +26,7 @@ func (f *field) killedAt(m *slowfs.Mount, rule slowfs.Rule, begin func(*exec.Cmd
 	}
 	hold := m.Add(rule)
 	defer hold.End()
-	program := f.startBy(begin, args...)
+	program := f.launch(f.command(context.Background(), args...), begin)
 	if _, ok := program.hits(hold); !ok {
 		return false, program.end()
 	}

@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -141,7 +142,7 @@ func (l *killLane) lacking(by command) (args []string, ready bool) {
 	l.grow()
 	fails := l.mount.Add(slowfs.Rule{Op: slowfs.Write, Name: "backup_*", After: l.random.IntN(3), Errno: unix.EIO})
 	args = append(slices.Clone(l.backup), "--attempts", "1")
-	e := l.startBy(l.through("two"), args...).end()
+	e := l.launch(l.command(context.Background(), args...), l.through("two")).end()
 	fails.End()
 	l.expect(e, args, 3)
 	run := regexp.MustCompile(`capstan retry (\d+)`).FindStringSubmatch(e.err)

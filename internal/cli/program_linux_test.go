@@ -44,14 +44,18 @@ type ended struct {
 // start starts the program with this field's home.
 func (f *field) start(args ...string) *program {
 	f.t.Helper()
-	return f.startBy((*exec.Cmd).Start, args...)
+	return f.launch(f.command(context.Background(), args...), (*exec.Cmd).Start)
 }
 
-// startBy is start, by a way of one's own.
-func (f *field) startBy(begin func(*exec.Cmd) error, args ...string) *program {
+// launch starts a prepared command by a way of one's own; what it writes is kept, unless
+// its stdout leads elsewhere.
+func (f *field) launch(cmd *exec.Cmd, begin func(*exec.Cmd) error) *program {
 	f.t.Helper()
-	p := &program{t: f.t, args: args, cmd: f.command(context.Background(), args...), done: make(chan struct{})}
-	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.err
+	p := &program{t: f.t, args: cmd.Args[1:], cmd: cmd, done: make(chan struct{})}
+	p.cmd.Stderr = &p.err
+	if p.cmd.Stdout == nil {
+		p.cmd.Stdout = &p.out
+	}
 	if err := begin(p.cmd); err != nil {
 		f.t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"runtime"
 
 	"capstan"
+	"capstan/internal/disk"
 )
 
 // Home is the directory of one Capstan's own state: the catalog, the signing
@@ -55,9 +56,10 @@ func userState() (string, error) {
 	return filepath.Join(dir, ".local", "state", "capstan"), err
 }
 
-// Create makes the directory, for its owner only, if it is not there.
+// Create makes the directory, for its owner only, if it is not there; it and those
+// that were made above it outlast a loss of power.
 func (h Home) Create() error {
-	if err := os.MkdirAll(h.Dir, 0o700); err != nil {
+	if err := (disk.FS{}).MkdirAll(h.Dir); err != nil {
 		return &capstan.Error{
 			Op: "create the home directory", Object: h.Dir, Err: err,
 			Next: "name another with --home DIR or $CAPSTAN_HOME",

@@ -126,6 +126,9 @@ func (r *backupRun) resume(ctx context.Context, set capstan.Set) (bool, error) {
 	if set.Claim == "" {
 		return false, nil // read from a volume: another home's, or this one's before its catalog was lost
 	}
+	if err := r.describe(ctx, &set); err != nil {
+		return false, err
+	}
 	if set.Codec != r.Codec {
 		r.Say("interrupted set %s was compressed with %s: starting a new one", set.ID, set.Codec)
 		return false, nil
@@ -133,9 +136,6 @@ func (r *backupRun) resume(ctx context.Context, set capstan.Set) (bool, error) {
 	if set.Base != "" && r.Mode != Incremental && r.Mode != Differential {
 		r.Say("interrupted set %s is an incremental one: starting a full one", set.ID)
 		return false, nil
-	}
-	if err := r.finishBegin(ctx, &set); err != nil {
-		return false, err
 	}
 	if same, err := r.sameRecipients(ctx, &set); err != nil || !same {
 		return false, err
@@ -167,26 +167,23 @@ func (r *backupRun) resume(ctx context.Context, set capstan.Set) (bool, error) {
 	return true, nil
 }
 
-// finishBegin says of a set that was begun and has nothing yet what it builds on and to
-// whom it is encrypted: a run that was killed while it began could not say so any more.
-func (r *backupRun) finishBegin(ctx context.Context, set *capstan.Set) error {
-	if set.Base != "" || set.Encrypted() {
-		return nil
+// describe gives a set that holds nothing yet what begin gives a new one. The run
+// that began it may have ended before it could say more of the set than its name; or
+// it was to be of another kind, which binds nobody.
+func (r *backupRun) describe(ctx context.Context, set *capstan.Set) error {
+	err := r.Catalog.EncryptTo(ctx, set.ID, r.Recipients.Strings())
+	if errors.Is(err, capstan.ErrRefused) {
+		return nil // it holds something
 	}
-	empty, err := r.Catalog.IsEmpty(ctx, set.ID)
-	if err != nil || !empty {
-		return err
+	var base capstan.SetID
+	if err == nil {
+		base, err = r.base(ctx)
 	}
-	if set.Base, err = r.base(ctx); err != nil {
-		return err
+	if err == nil {
+		err = r.Catalog.BuildOn(ctx, set.ID, base)
 	}
-	if err := r.Catalog.BuildOn(ctx, set.ID, set.Base); err != nil {
-		return err
-	}
-	if set.Recipients = r.Recipients.Strings(); !set.Encrypted() {
-		return nil
-	}
-	return r.Catalog.EncryptTo(ctx, set.ID, set.Recipients)
+	set.Recipients, set.Base = r.Recipients.Strings(), base
+	return err
 }
 
 // madeHere reports whether a file of that name in a set's directory is one that a

@@ -13,6 +13,7 @@ import (
 
 	"capstan"
 	"capstan/internal/copier"
+	"capstan/internal/disk"
 	"capstan/internal/envelope"
 	"capstan/internal/manifest"
 	"capstan/internal/progress"
@@ -247,9 +248,11 @@ func (f *finisher) writeDeleted(ctx context.Context, w io.Writer) error {
 
 // writeCatalog puts a copy of the catalog, without entries, beside the archives.
 // It is made in the home, under a name that no other set has and no other volume:
-// what a kill leaves there is removed by the next attempt.
+// what a kill leaves there is removed by the next attempt, and since no attempt
+// follows a complete set, the removal must outlast a loss of power.
 func (f *finisher) writeCatalog(ctx context.Context, volume capstan.VolumeInfo, w io.Writer) (err error) {
-	dir := filepath.Join(filepath.Dir(f.Catalog.Path()), fmt.Sprintf("copy-%s-%s", f.set.ID, volume.ID))
+	home := filepath.Dir(f.Catalog.Path())
+	dir := filepath.Join(home, fmt.Sprintf("copy-%s-%s", f.set.ID, volume.ID))
 	err = os.RemoveAll(dir)
 	if err == nil {
 		err = os.Mkdir(dir, 0o700)
@@ -257,7 +260,7 @@ func (f *finisher) writeCatalog(ctx context.Context, volume capstan.VolumeInfo, 
 	if err != nil {
 		return fmt.Errorf("copy of the catalog: %w", err)
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() { err = errors.Join(err, os.RemoveAll(dir), disk.FS{}.SyncDir(home)) }()
 	path := filepath.Join(dir, manifest.CatalogName)
 	if err := f.Catalog.CopyTo(ctx, path, false); err != nil {
 		return err

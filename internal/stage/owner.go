@@ -149,9 +149,8 @@ func (s *Stage) census() (*ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, entry := range entries {
-		id, ok := strings.CutSuffix(entry.Name(), lockSuffix)
-		if !ok || s.owner != nil && id == s.owner.id {
+	for _, id := range owners(entries) {
+		if s.owner != nil && id == s.owner.id {
 			continue
 		}
 		base := filepath.Join(s.area(ledgerArea), id)
@@ -177,6 +176,22 @@ func (s *Stage) census() (*ledger, error) {
 		l.bury(base, r)
 	}
 	return l, nil
+}
+
+// owners are those that have a file in the ledger: a lock, a record or both. A loss
+// of power may leave a record whose lock is gone; whoever lives has his lock, since
+// it is there before the record and goes after it.
+func owners(entries []fs.DirEntry) (ids []string) {
+	for _, entry := range entries {
+		id, ok := strings.CutSuffix(entry.Name(), lockSuffix)
+		if !ok {
+			id, ok = strings.CutSuffix(entry.Name(), recordSuffix)
+		}
+		if ok && !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // alive reports whether somebody holds an owner's lock.

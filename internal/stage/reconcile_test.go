@@ -209,3 +209,28 @@ func TestReconcileWithoutAnswers(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A loss of power may take a lock and leave its record, whole or not: nobody holds
+// anything by it, and it goes.
+func TestRecordWithoutItsLock(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(memory(t), "stage")
+	s := open(t, path, Options{})
+	record, err := os.ReadFile(s.owner.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{"WHOLE": string(record), "TORN": string(record[:len(record)/2]), "EMPTY": ""} {
+		put(t, filepath.Join(path, ledgerArea, name+recordSuffix), content)
+	}
+	s = open(t, path, Options{})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if left := tree(t, filepath.Join(path, ledgerArea)); strings.Contains(left, recordSuffix) {
+		t.Errorf("left in the ledger: %s", left)
+	}
+}

@@ -18,6 +18,7 @@ const environment = "CAPSTANTEST_SLOWFS"
 // setup is what a server serves.
 type setup struct {
 	Below, Dir string
+	Log        string // of what is done; empty: none
 }
 
 // request is from the test. Each is answered by a report with its number, after

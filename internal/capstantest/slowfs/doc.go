@@ -11,7 +11,8 @@
 // puts a Rule in force: a delay, a rate, an error or a hold, for a kind of
 // operation and from its n-th on. Without rules the mount does what the directory
 // below does; nothing is cached, so that every operation arrives. Stop stops the
-// whole server, as SIGSTOP does.
+// whole server, as SIGSTOP does. Record mounts with a log of all that is changed,
+// from which package powerloss makes what a loss of power may leave.
 //
 // Who waits for an operation that is held, or closes a file of a server that is
 // stopped, sleeps uninterruptibly: not even SIGKILL ends it before End, Continue,

@@ -24,6 +24,7 @@ const patience = time.Minute
 type Mount struct {
 	Dir   string // where it is mounted
 	Below string // the directory that it shows; no rule touches who works there
+	Log   string // the file that Record was told
 
 	t       testing.TB
 	command *exec.Cmd //nolint:forbidigo // see start
@@ -41,13 +42,21 @@ type Mount struct {
 // ends with the test.
 func Start(t testing.TB, below, dir string) *Mount {
 	t.Helper()
+	return Record(t, below, dir, "")
+}
+
+// Record is Start with a log of all that is changed in the mount, for package
+// powerloss, in a new file outside of it. The directory below must be empty or not
+// there. The log is whole after End.
+func Record(t testing.TB, below, dir, log string) *Mount {
+	t.Helper()
 	for _, path := range []string{below, dir} {
 		if err := os.MkdirAll(path, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
 	m := &Mount{
-		Dir: dir, Below: below, t: t,
+		Dir: dir, Below: below, Log: log, t: t,
 		gone: make(chan struct{}), answers: map[int]chan report{0: make(chan report, 1)}, rules: map[int]*Active{},
 	}
 	if err := m.start(); err != nil {
@@ -61,7 +70,7 @@ func Start(t testing.TB, below, dir string) *Mount {
 }
 
 func (m *Mount) start() error {
-	what, err := json.Marshal(setup{m.Below, m.Dir})
+	what, err := json.Marshal(setup{m.Below, m.Dir, m.Log})
 	if err != nil {
 		return err
 	}

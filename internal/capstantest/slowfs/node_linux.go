@@ -7,6 +7,9 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"capstan/internal/capstantest/powerloss"
 )
 
 // node is a file or directory of the mount: that of go-fuse's loopback, each
@@ -48,16 +51,28 @@ func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (chi
 
 func (n *node) Open(ctx context.Context, flags uint32) (file fs.FileHandle, mode uint32, errno syscall.Errno) {
 	errno = n.server.do(Open, n.at(), 0, func() syscall.Errno {
-		file, mode, errno = n.LoopbackNode.Open(ctx, flags)
-		return errno
+		if flags&syscall.O_TRUNC == 0 {
+			file, mode, errno = n.LoopbackNode.Open(ctx, flags)
+			return errno
+		}
+		return n.server.record.change(func(r *powerloss.Record) syscall.Errno {
+			file, mode, errno = n.LoopbackNode.Open(ctx, flags)
+			r.Kind, r.Node = powerloss.Truncate, n.number()
+			return errno
+		})
 	})
 	return file, mode, errno
 }
 
 func (n *node) Create(ctx context.Context, name string, flags, perm uint32, out *fuse.EntryOut) (child *fs.Inode, file fs.FileHandle, mode uint32, errno syscall.Errno) {
 	errno = n.server.do(Create, n.at(name), 0, func() syscall.Errno {
-		child, file, mode, errno = n.LoopbackNode.Create(ctx, name, flags, perm, out)
-		return errno
+		return n.server.record.change(func(r *powerloss.Record) syscall.Errno {
+			child, file, mode, errno = n.LoopbackNode.Create(ctx, name, flags, perm, out)
+			if errno == 0 {
+				n.made(r, powerloss.Create, child, name, out)
+			}
+			return errno
+		})
 	})
 	return child, file, mode, errno
 }
@@ -72,14 +87,19 @@ func (n *node) Read(ctx context.Context, file fs.FileHandle, buf []byte, off int
 
 func (n *node) Write(ctx context.Context, file fs.FileHandle, data []byte, off int64) (written uint32, errno syscall.Errno) {
 	errno = n.server.do(Write, n.at(), len(data), func() syscall.Errno {
-		written, errno = file.(fs.FileWriter).Write(ctx, data, off)
-		return errno
+		return n.server.record.change(func(r *powerloss.Record) syscall.Errno {
+			written, errno = file.(fs.FileWriter).Write(ctx, data, off)
+			r.Kind, r.Node, r.Offset, r.Data = powerloss.Write, n.number(), off, data[:written]
+			return errno
+		})
 	})
 	return written, errno
 }
 
 func (n *node) Fsync(ctx context.Context, file fs.FileHandle, flags uint32) syscall.Errno {
-	return n.server.do(Sync, n.at(), 0, func() syscall.Errno { return file.(fs.FileFsyncer).Fsync(ctx, flags) })
+	return n.server.do(Sync, n.at(), 0, func() syscall.Errno {
+		return n.server.record.sync(powerloss.Sync, n, func() syscall.Errno { return file.(fs.FileFsyncer).Fsync(ctx, flags) })
+	})
 }
 
 func (n *node) Flush(ctx context.Context, file fs.FileHandle) syscall.Errno {
@@ -87,29 +107,50 @@ func (n *node) Flush(ctx context.Context, file fs.FileHandle) syscall.Errno {
 }
 
 func (n *node) Rename(ctx context.Context, name string, parent fs.InodeEmbedder, newName string, flags uint32) syscall.Errno {
-	to := newName
-	if p, ok := parent.(*node); ok {
-		to = p.at(newName)
+	p, ok := parent.(*node)
+	if !ok {
+		return syscall.EXDEV
 	}
-	return n.server.do(Rename, to, 0, func() syscall.Errno {
-		return n.LoopbackNode.Rename(ctx, name, parent, newName, flags)
+	return n.server.do(Rename, p.at(newName), 0, func() syscall.Errno {
+		return n.server.record.change(func(r *powerloss.Record) syscall.Errno {
+			r.Kind, r.Node, r.In, r.To = powerloss.Rename, n.child(name), n.entry(name), p.entry(newName)
+			if flags&unix.RENAME_EXCHANGE != 0 {
+				r.Kind, r.Other = powerloss.Exchange, p.child(newName)
+			}
+			return n.LoopbackNode.Rename(ctx, name, parent, newName, flags)
+		})
 	})
 }
 
 func (n *node) Unlink(ctx context.Context, name string) syscall.Errno {
-	return n.server.do(Unlink, n.at(name), 0, func() syscall.Errno { return n.LoopbackNode.Unlink(ctx, name) })
+	return n.server.do(Unlink, n.at(name), 0, func() syscall.Errno {
+		return n.server.record.change(func(r *powerloss.Record) syscall.Errno {
+			r.Kind, r.Node, r.In = powerloss.Unlink, n.child(name), n.entry(name)
+			return n.LoopbackNode.Unlink(ctx, name)
+		})
+	})
 }
 
 func (n *node) Mkdir(ctx context.Context, name string, mode uint32, out *fuse.EntryOut) (child *fs.Inode, errno syscall.Errno) {
 	errno = n.server.do(Mkdir, n.at(name), 0, func() syscall.Errno {
-		child, errno = n.LoopbackNode.Mkdir(ctx, name, mode, out)
-		return errno
+		return n.server.record.change(func(r *powerloss.Record) syscall.Errno {
+			child, errno = n.LoopbackNode.Mkdir(ctx, name, mode, out)
+			if errno == 0 {
+				n.made(r, powerloss.Mkdir, child, name, out)
+			}
+			return errno
+		})
 	})
 	return child, errno
 }
 
 func (n *node) Rmdir(ctx context.Context, name string) syscall.Errno {
-	return n.server.do(Rmdir, n.at(name), 0, func() syscall.Errno { return n.LoopbackNode.Rmdir(ctx, name) })
+	return n.server.do(Rmdir, n.at(name), 0, func() syscall.Errno {
+		return n.server.record.change(func(r *powerloss.Record) syscall.Errno {
+			r.Kind, r.Node, r.In = powerloss.Unlink, n.child(name), n.entry(name)
+			return n.LoopbackNode.Rmdir(ctx, name)
+		})
+	})
 }
 
 func (n *node) Getattr(ctx context.Context, file fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
@@ -142,7 +183,9 @@ type dirHandle struct {
 }
 
 func (d *dirHandle) Fsyncdir(ctx context.Context, flags uint32) syscall.Errno {
-	return d.node.server.do(SyncDir, d.node.at(), 0, func() syscall.Errno { return d.dirStream.Fsyncdir(ctx, flags) })
+	return d.node.server.do(SyncDir, d.node.at(), 0, func() syscall.Errno {
+		return d.node.server.record.sync(powerloss.SyncDir, d.node, func() syscall.Errno { return d.dirStream.Fsyncdir(ctx, flags) })
+	})
 }
 
 func (n *node) Statfs(ctx context.Context, out *fuse.StatfsOut) syscall.Errno {

@@ -42,6 +42,7 @@ type server struct {
 	counts  map[Op]int
 	outMu   sync.Mutex
 	control *line
+	record  *recorder // nil: nothing is recorded
 }
 
 // serve mounts, answers the test and unmounts when it has gone.
@@ -52,6 +53,9 @@ func serve(text string, control *line) error {
 	}
 	s := &server{counts: map[Op]int{}, control: control}
 	root, err := s.root(what.Below)
+	if err == nil && what.Log != "" {
+		s.record, err = newRecorder(what.Log)
+	}
 	if err != nil {
 		return err
 	}
