@@ -69,6 +69,15 @@ cross: ## compile, vet and link without cgo for every platform
 fuzz: ## run every fuzz target for FUZZTIME (30s)
 	scripts/fuzz.sh $(FUZZTIME)
 
+.PHONY: test-crash
+test-crash: tools ## kills, power loss, faults and flipped bits, in their long forms
+	go test -count=1 -timeout 120m ./internal/daemon -run TestFlips -args -flips=1000
+	go test -count=1 -timeout 60m ./internal/cli -run TestFlippedBits -args -flips=10
+
+.PHONY: test-long
+test-long: tools ## fuzzing and the other long forms
+	scripts/fuzz.sh 60s
+
 .PHONY: bench
 bench: build ## measure capstan beside its peers; writes docs/benchmarks.md (BENCHFLAGS=-help)
 	scripts/install-test-tools.sh bench

@@ -21,7 +21,7 @@ import (
 // flips is how many bits TestFlips flips in each kind of artefact, one at a time;
 // of each other kind of damage it does a fifth as many.
 var (
-	flips    = flag.Int("flips", 10, "bits to flip in each kind of artefact; 1000 for the whole claim")
+	flips    = flag.Int("flips", 20, "bits to flip in each kind of artefact; 1000 for the whole claim")
 	flipSeed = flag.Uint64("flip-seed", 4, "where the damage of TestFlips is drawn from")
 )
 
