@@ -232,6 +232,7 @@ func listedAs(tool, line string, e *capstan.Entry) string {
 		name += " -> " + e.Link
 	case capstan.KindHardlink:
 		name += " link to " + e.Link
+	default:
 	}
 	if !strings.HasSuffix(line, " "+name) {
 		return fmt.Sprintf("want %q", name)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,10 +20,9 @@ import (
 // and not the home.
 type forger struct {
 	*field
-	t    *testing.T
-	was  [3]string // the tree of each set
-	ids  [3]string
-	tidy func() // puts the volume back
+	t   *testing.T
+	was [3]string // the tree of each set
+	ids [3]string
 }
 
 func newForger(t *testing.T) *forger {
@@ -72,12 +72,7 @@ func (g *forger) restores(code, set int, lost ...string) {
 	back := filepath.Join(g.t.TempDir(), "back")
 	e := g.exits(code, []string{"restore", g.ids[set], "--to", back}, lost...)
 	capstantest.CompareTrees(g.t, g.was[set], filepath.Join(back, "data"), capstantest.Skip(func(path string) bool {
-		for _, name := range lost {
-			if name == "data/"+path {
-				return true
-			}
-		}
-		return false
+		return slices.Contains(lost, "data/"+path)
 	}))
 	for _, name := range lost {
 		if _, err := os.Lstat(filepath.Join(back, name)); err == nil {

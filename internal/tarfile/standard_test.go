@@ -158,7 +158,7 @@ func sameAs(t *testing.T, ours *entryOf, h *tar.Header, content []byte, contentE
 
 // sparseOfOld is a sparse file in the form 0.1: its map is a record, and its content
 // is without holes. Taken for a plain file it would be another file.
-var sparseOfOld = func() []byte { //nolint:gochecknoglobals // a constant
+var sparseOfOld = func() []byte {
 	const records = "22 GNU.sparse.size=1000\n29 GNU.sparse.numblocks=1\n27 GNU.sparse.map=500,3\n22 GNU.sparse.name=f\n"
 	block := func(flag byte, size int64, name string) []byte {
 		b := make([]byte, Block)

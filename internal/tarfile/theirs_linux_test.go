@@ -139,8 +139,10 @@ func asPacked(dir string, e *entryOf, exact bool) string {
 	}
 	switch e.Kind {
 	case capstan.KindSymlink:
-		if target, err := os.Readlink(path); err != nil || target != e.Link && !(len(e.Link) == nameField && strings.HasPrefix(target, e.Link)) {
-			// In its oldest formats GNU tar cuts a target to 100 bytes, and says so.
+		target, err := os.Readlink(path)
+		// In its oldest formats GNU tar cuts a target to 100 bytes, and says so.
+		cut := len(e.Link) == nameField && strings.HasPrefix(target, e.Link)
+		if err != nil || target != e.Link && !cut {
 			return fmt.Sprintf("leads to %q, not %q", e.Link, target)
 		}
 	case capstan.KindHardlink:
@@ -153,6 +155,7 @@ func asPacked(dir string, e *entryOf, exact bool) string {
 		if got, ok := e.whole(); err != nil || !ok || e.Size != st.Size || !bytes.Equal(got, want) {
 			return fmt.Sprintf("has %d bytes of other content", e.Size)
 		}
+	default:
 	}
 	return ""
 }
