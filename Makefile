@@ -37,17 +37,20 @@ race: tools ## run the tests under the race detector, of the program itself thos
 	go test -count=1 -race -timeout 30m -run 'Scripts|Chain|HostileTree|Timeout|Unread' -json ./internal/cli | bin/noskip
 
 .PHONY: test-crash
-test-crash: tools ## the long forms of what is killed, cut off and damaged (1,000 kills)
+test-crash: tools ## the long forms of what is killed, cut off and damaged (1,000 kills, 1,000 flipped bits of each kind)
 	go test -count=1 -timeout 120m -v -run 'TestKilled$$' ./internal/cli -args -kills=1000
 	go test -count=1 -timeout 60m -v -run 'TestPowerLoss' ./internal/cli -args -images=500
+	go test -count=1 -timeout 120m -v -run TestFlips ./internal/daemon -args -flips=1000
+	go test -count=1 -timeout 60m -v -run TestFlippedBits ./internal/cli -args -flips=10
 
 .PHONY: test-long
-test-long: tools ## the long forms of what takes its time (10 minutes of endurance)
+test-long: tools ## the long forms of what takes its time (10 minutes of endurance, every fuzz target)
 	go test -count=1 -timeout 60m -v -run 'TestEndurance$$' ./internal/daemon -args -endurance=10m
+	scripts/fuzz.sh 60s
 
 # Tests that measure, or repeat the same steps hundreds of times: the race detector
 # makes them slow and their figures wrong, and has seen those steps in others.
-NO_RACE := Memory|Sweep|Killed|KillAtEveryStep|IsFast|ManyFiles|Histories|Spill/|Doctor|Endurance
+NO_RACE := Memory|Sweep|Killed|KillAtEveryStep|IsFast|ManyFiles|Histories|Spill/|Doctor|Endurance|Flips
 
 .PHONY: lint
 lint: ## run the linters and check the formatting (.golangci.yml)

@@ -41,8 +41,16 @@ func FuzzParseBytes(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		if n, err := capstan.ParseBytes(text); err == nil && n < 0 {
+		n, err := capstan.ParseBytes(text)
+		if err == nil && n < 0 {
 			t.Errorf("ParseBytes(%q) = %d", text, n)
+		}
+		if err != nil {
+			return
+		}
+		// What is shown for it is read as nearly the same: one decimal of its unit is kept.
+		if shown, err := capstan.ParseBytes(n.String()); err != nil && n < 1<<62 || err == nil && (shown-n > n/20+1 || n-shown > n/20+1) {
+			t.Errorf("%q is %d, shown as %s, which is %d, %v", text, n, n, shown, err)
 		}
 	})
 }

@@ -25,8 +25,8 @@ type VolumeID string
 type ArchiveNumber int
 
 var (
-	setIDPattern       = regexp.MustCompile(`^(\d{4})-(0[1-9]|1[0-2])_(\d{6,9})$`)
-	archiveNamePattern = regexp.MustCompile(`^backup_(\d{4}-\d{2}_\d{6,9})_(\d{4,9})\.(tar|tar\.gz|tar\.zst)(\.age)?$`)
+	setIDPattern       = regexp.MustCompile(`^(\d{4})-(0[1-9]|1[0-2])_(\d{6}|[1-9]\d{6,8})$`)
+	archiveNamePattern = regexp.MustCompile(`^backup_(\d{4}-\d{2}_\d{6,9})_(\d{4}|[1-9]\d{4,8})\.(tar|tar\.gz|tar\.zst)(\.age)?$`)
 )
 
 // NewSetID gives the id of the number-th set of the month of t, in t's zone.
@@ -74,6 +74,10 @@ func ParseArchiveName(name string) (set SetID, number ArchiveNumber, codec Codec
 	if match == nil {
 		return "", 0, "", false
 	}
+	set, err := ParseSetID(match[1])
+	if err != nil {
+		return "", 0, "", false
+	}
 	n, err := strconv.Atoi(match[2])
 	if err != nil {
 		return "", 0, "", false
@@ -83,5 +87,5 @@ func ParseArchiveName(name string) (set SetID, number ArchiveNumber, codec Codec
 			codec = c
 		}
 	}
-	return SetID(match[1]), ArchiveNumber(n), codec, true
+	return set, ArchiveNumber(n), codec, true
 }

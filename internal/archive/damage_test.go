@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 
@@ -303,11 +305,58 @@ func TestWalkStops(t *testing.T) {
 	}
 }
 
-// FuzzWalk reads any bytes as an archive: it ends, without a panic.
+// FuzzExtract changes an archive anywhere: every entry is right, or said to be damaged.
+func FuzzExtract(f *testing.F) {
+	things := damageThings()
+	sinks := make([]*memorySink, len(codecs))
+	for i, c := range codecs {
+		sinks[i] = packAll(f, Options{Codec: c, FrameSize: 2500}, things)
+		size := len(sinks[i].file(1))
+		for _, at := range []int{0, 10, 600, size / 2, size - 5, size - 30} {
+			f.Add(i, at, []byte{1, 0, 0x80}, size, size)
+		}
+		f.Add(i, 700, []byte(nil), size/2, size*2)
+	}
+	f.Fuzz(func(t *testing.T, codec, at int, change []byte, cut, size int) {
+		if codec < 0 || codec >= len(codecs) {
+			return
+		}
+		c, sink := codecs[codec], sinks[codec]
+		b := bytes.Clone(sink.file(1))
+		for i, x := range change {
+			if at+i >= 0 && at+i < len(b) {
+				b[at+i] ^= x
+			}
+		}
+		b = b[:min(max(cut, 0), len(b))]
+		b = append(b, make([]byte, max(0, min(size-len(b), 10_000)))...)
+		r, err := OpenReader(bytes.NewReader(b), int64(len(b)), c)
+		if err != nil {
+			if !errors.Is(err, capstan.ErrDamaged) {
+				t.Fatal(err)
+			}
+			return
+		}
+		checkDamage(t, "changed", r, sink.entries, things, func(*capstan.Entry) bool { return true })
+	})
+}
+
+// FuzzWalk reads any bytes as an archive: it ends, and gives no more than is there.
 func FuzzWalk(f *testing.F) {
 	things := damageThings()[:5]
 	for _, c := range codecs {
 		f.Add(packAll(f, Options{Codec: c, FrameSize: 2500}, things).file(1))
+	}
+	golden, err := filepath.Glob(filepath.Join(goldenDir, "*", "*", "*_0006.tar*"))
+	if err != nil || len(golden) < 4 {
+		f.Fatalf("%v, %v", golden, err)
+	}
+	for _, name := range golden {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, c := range codecs {
@@ -318,13 +367,18 @@ func FuzzWalk(f *testing.F) {
 				}
 				continue
 			}
+			var all, visits int64
 			err = r.Walk(t.Context(), 1, 0, func(w *Walked) error {
-				_, err := io.Copy(io.Discard, w.Content)
+				n, err := io.Copy(io.Discard, w.Content)
 				if (w.Err != nil) && err == nil {
 					t.Fatal("content without a header")
 				}
+				all, visits = all+n+w.Header, visits+1
 				return nil
 			})
+			if all > r.TarSize() || visits > r.TarSize()/tarfile.Block+int64(len(r.Frames()))+1 {
+				t.Fatalf("%s: %d entries of %d bytes in all, in a stream of %d", c, visits, all, r.TarSize())
+			}
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -99,7 +99,14 @@ func (l *Lock) Unlock() error {
 // before, of one that has only just begun nothing.
 func (c *Catalog) readHolder(note string) (h holder) {
 	data, err := c.fs.ReadFile(note, maxHolder)
-	if err != nil || json.Unmarshal(data, &h) != nil {
+	if err != nil {
+		return holder{}
+	}
+	return parseHolder(data)
+}
+
+func parseHolder(data []byte) (h holder) {
+	if json.Unmarshal(data, &h) != nil {
 		return holder{}
 	}
 	return h

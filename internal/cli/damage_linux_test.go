@@ -180,19 +180,18 @@ func TestDamagedSetFile(t *testing.T) {
 	middle := flip(func(size int) int { return size / 2 })
 	gone := func([]byte) []byte { return nil }
 	for name, test := range map[string]struct {
-		file    string
-		how     func([]byte) []byte
-		proves  bool // a rebuild relies on it
-		missing bool // a set without it was not finished
+		file   string
+		how    func([]byte) []byte
+		proves bool // a rebuild relies on it
 	}{
 		"manifest":           {file: "manifest.json.zst", how: middle, proves: true},
 		"manifest cut":       {file: "manifest.json.zst", how: func(b []byte) []byte { return b[:len(b)-20] }, proves: true},
-		"no manifest":        {file: "manifest.json.zst", how: gone, proves: true, missing: true},
+		"no manifest":        {file: "manifest.json.zst", how: gone, proves: true},
 		"sums":               {file: "SHA256SUMS", how: flip(func(int) int { return 5 }), proves: true},
 		"sums of no archive": {file: "SHA256SUMS", how: func(b []byte) []byte { return b[len(b)/2:] }, proves: true},
-		"no sums":            {file: "SHA256SUMS", how: gone, proves: true, missing: true},
+		"no sums":            {file: "SHA256SUMS", how: gone, proves: true},
 		"signature":          {file: "SHA256SUMS.sig", how: middle, proves: true},
-		"no signature":       {file: "SHA256SUMS.sig", how: gone, proves: true, missing: true},
+		"no signature":       {file: "SHA256SUMS.sig", how: gone, proves: true},
 		"guide":              {file: "RESTORE.txt", how: middle},
 		"no guide":           {file: "RESTORE.txt", how: gone},
 	} {
@@ -210,16 +209,10 @@ func TestDamagedSetFile(t *testing.T) {
 			home := filepath.Join(t.TempDir(), "fresh")
 			code, want := 0, 3
 			if test.proves {
-				want = 2
-			}
-			if test.proves && !test.missing {
-				code = 3
+				code, want = 3, 2
 			}
 			rebuild := []string{"--home", home, "catalog", "rebuild", f.vol}
 			e := here.try(rebuild...)
-			if test.missing && e.code == 3 { // as good an answer: it is named either way
-				code = 3
-			}
 			here.check(e, code, rebuild)
 			if test.proves && !strings.Contains(e.err, second) {
 				t.Errorf("set %s is not named:\n%s", second, e.err)

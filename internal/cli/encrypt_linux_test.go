@@ -328,6 +328,9 @@ func TestDamagedHeader(t *testing.T) {
 		})
 		back := filepath.Join(f.dir, fmt.Sprint("back", number))
 		e := f.exits(3, []string{"restore", "latest", "--to", back, "--passphrase-file", word, "--json"}, c.says)
+		if number == 3 { // each costs seconds
+			f.exits(3, []string{"verify", "--read-data", "--passphrase-file", word}, append(f.within(number), set.Archives[number-1].Name)...)
+		}
 		if lost, inside := len(summaryOf(t, e).Problems), len(f.within(number)); lost != inside {
 			t.Errorf("header of archive %d: %d entries are lost, %d are in it", number, lost, inside)
 		}

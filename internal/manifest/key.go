@@ -43,11 +43,11 @@ func loadOrCreateKey(files disk.FS, path string) (*Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(private)
+	text, err := (&Key{private}).encode()
 	if err != nil {
 		return nil, err
 	}
-	err = files.WriteNew(path, pem.EncodeToMemory(&pem.Block{Type: pemType, Bytes: der}))
+	err = files.WriteNew(path, text)
 	if errors.Is(err, fs.ErrExist) { // another process was first: its key is the home's
 		return loadKey(files, path)
 	}
@@ -76,19 +76,37 @@ func loadKey(files disk.FS, path string) (*Key, error) {
 		return nil, err
 	}
 	const next = "put the right key back from a backup of the home; a new one would make every older set look foreign"
-	block, _ := pem.Decode(text)
-	if block == nil || block.Type != pemType {
-		return nil, refuse(errors.New("it holds no private key in PEM form"), next)
-	}
-	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	key, err := parseKey(text)
 	if err != nil {
 		return nil, refuse(err, next)
 	}
+	return key, nil
+}
+
+// parseKey reads what encode gives.
+func parseKey(text []byte) (*Key, error) {
+	block, _ := pem.Decode(text)
+	if block == nil || block.Type != pemType {
+		return nil, errors.New("it holds no private key in PEM form")
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, err
+	}
 	private, ok := parsed.(ed25519.PrivateKey)
 	if !ok {
-		return nil, refuse(errors.New("it holds a key that is not Ed25519"), next)
+		return nil, errors.New("it holds a key that is not Ed25519")
 	}
 	return &Key{private}, nil
+}
+
+// encode gives the content of the key's file.
+func (k *Key) encode() ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(k.private)
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: pemType, Bytes: der}), nil
 }
 
 // Public is the half of the key that verifies.

@@ -1,6 +1,10 @@
 package pg
 
-import "testing"
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
 
 func TestRoleOf(t *testing.T) {
 	t.Parallel()
@@ -92,5 +96,22 @@ func TestParseStat(t *testing.T) {
 
 func FuzzParseStat(f *testing.F) {
 	f.Add([]byte("4711 (postgres) S 1 4711 4711 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 123456 1000 200"))
-	f.Fuzz(func(t *testing.T, data []byte) { _, _ = parseStat(data) })
+	f.Add([]byte("1 (a) Z 2 (b)) S -1 0 5 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 18446744073709551615"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		p, err := parseStat(data)
+		if err != nil {
+			return
+		}
+		state, tty := "S", 0
+		if p.Dead {
+			state = "Z"
+		}
+		if p.Terminal {
+			tty = 1
+		}
+		line := fmt.Sprintf("%d (any) name)) %s %d 0 %d %d%s %d", p.PID, state, p.PPID, p.Session, tty, strings.Repeat(" 0", 14), p.Start)
+		if again, err := parseStat([]byte(line)); err != nil || again != p {
+			t.Fatalf("%q is %+v\n%q is %+v, %v", data, p, line, again, err)
+		}
+	})
 }

@@ -1,6 +1,7 @@
 package pgdata_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -103,8 +104,21 @@ func FuzzParseControl(f *testing.F) {
 		f.Add(golden(f, "pg_control-in-production", major)[:300])
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if c, err := pgdata.ParseControl(data); err == nil && (c.State > pgdata.StateInProduction || c.SegmentSize == 0) {
+		data = bytes.Clone(data)
+		const end, end18 = 288, 292 // where the checksum stands; without a right one nothing else is looked at
+		if at := map[bool]int{false: end, true: end18}[len(data) > 11 && binary.LittleEndian.Uint32(data[8:]) == 1800]; len(data) >= at+4 {
+			binary.LittleEndian.PutUint32(data[at:], crc32.Checksum(data[:at], crc32.MakeTable(crc32.Castagnoli)))
+		}
+		c, err := pgdata.ParseControl(data)
+		if err != nil {
+			return
+		}
+		if c.State > pgdata.StateInProduction || c.SegmentSize == 0 || c.SystemID != binary.LittleEndian.Uint64(data) {
 			t.Errorf("%+v", c)
+		}
+		data[int(c.SystemID%end)] ^= 1 << (c.SystemID >> 61)
+		if other, err := pgdata.ParseControl(data); err == nil {
+			t.Errorf("with a flipped bit it is taken for %+v", other)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package pgdata_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
@@ -95,8 +96,20 @@ func FuzzParseSlotState(f *testing.F) {
 		f.Add(golden(f, "slot-state-logical_one", major))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if s, err := pgdata.ParseSlotState(data); err == nil && !pgdata.ValidSlotName(s.Name) {
+		data = bytes.Clone(data)
+		if len(data) >= 8 { // without a right checksum nothing else is looked at
+			binary.LittleEndian.PutUint32(data[4:], crc32.Checksum(data[8:], crc32.MakeTable(crc32.Castagnoli)))
+		}
+		s, err := pgdata.ParseSlotState(data)
+		if err != nil {
+			return
+		}
+		if !pgdata.ValidSlotName(s.Name) || !bytes.Contains(data, []byte(s.Name)) || !bytes.Contains(data, []byte(s.Plugin)) {
 			t.Errorf("%+v", s)
+		}
+		data[uint64(s.RestartLSN)%uint64(len(data))] ^= 1 << (s.ConfirmedFlush % 8)
+		if other, err := pgdata.ParseSlotState(data); err == nil {
+			t.Errorf("with a flipped bit it is taken for %+v", other)
 		}
 	})
 }

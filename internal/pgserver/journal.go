@@ -141,10 +141,7 @@ func readJournal(fsys disk.FS, path string) (content journalFile, found bool, er
 		return journalFile{}, false, nil
 	}
 	if err == nil {
-		err = json.Unmarshal(data, &content)
-	}
-	if err == nil && content.Version != journalVersion {
-		err = fmt.Errorf("version %d", content.Version)
+		content, err = parseJournal(data)
 	}
 	if err != nil {
 		return journalFile{}, false, &capstan.Error{
@@ -153,6 +150,16 @@ func readJournal(fsys disk.FS, path string) (content journalFile, found bool, er
 		}
 	}
 	return content, true, nil
+}
+
+func parseJournal(data []byte) (content journalFile, err error) {
+	if err := json.Unmarshal(data, &content); err != nil {
+		return journalFile{}, err
+	}
+	if content.Version != journalVersion {
+		return journalFile{}, fmt.Errorf("version %d", content.Version)
+	}
+	return content, nil
 }
 
 // changes are those to be put back, oldest first.

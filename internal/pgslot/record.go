@@ -114,18 +114,27 @@ func (p *Place) record(root, id string) (Record, error) {
 	if err != nil {
 		return failed(err)
 	}
+	r, err := parseRecord(data, id)
+	if err != nil {
+		return failed(err)
+	}
+	r.root = root
+	return r, nil
+}
+
+// parseRecord reads what write wrote of the quarantine id.
+func parseRecord(data []byte, id string) (Record, error) {
 	var r Record
 	if err := json.Unmarshal(data, &r); err != nil {
-		return failed(err)
+		return Record{}, err
 	}
 	switch r.Step {
 	case StepPrepared, StepMoved, StepStarted, StepPurged:
 	default:
-		return failed(fmt.Errorf("unknown step %q", r.Step))
+		return Record{}, fmt.Errorf("unknown step %q", r.Step)
 	}
 	if r.Format != recordFormat || r.ID != id || !pgdata.ValidSlotName(r.Slot) || r.Old == 0 || r.New == 0 {
-		return failed(errors.New("it does not hold what a record holds"))
+		return Record{}, errors.New("it does not hold what a record holds")
 	}
-	r.root = root
 	return r, nil
 }

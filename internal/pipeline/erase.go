@@ -205,7 +205,7 @@ func (w *eraser) set(ctx context.Context, volume capstan.Volume, set catalog.For
 	return nil
 }
 
-// files removes the files that runs made of a set. Its signature and sums go first:
+// files removes the files that runs made of a set. Its sums go first, then its signature:
 // whoever finds half of it finds a set that was not finished. It may be repeated.
 func (w *eraser) files(ctx context.Context, volume capstan.Volume, set catalog.ForgottenSet) (removed capstan.Bytes, err error) {
 	ours, err := w.claim(ctx, volume, set)
@@ -220,7 +220,7 @@ func (w *eraser) files(ctx context.Context, volume capstan.Volume, set catalog.F
 	if err != nil {
 		return 0, err
 	}
-	head := []string{manifest.SignatureName, manifest.SumsName}
+	head := []string{manifest.SumsName, manifest.SignatureName}
 	var names []string
 	for _, file := range files {
 		if !madeHere(set.ID, file.Name) {

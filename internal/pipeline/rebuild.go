@@ -30,52 +30,100 @@ func (e *Engine) Rebuild(ctx context.Context, volume capstan.Volume) ([]capstan.
 	if err != nil {
 		return nil, err
 	}
-	var added []capstan.SetID
-	bad, locked := 0, 0
-	var wrong error
+	r := &rebuilding{Engine: e, volume: volume, follower: map[capstan.SetID]capstan.SetID{}}
 	for _, id := range sets {
 		stage.Object(string(id))
-		imported, err := e.importSet(ctx, volume, id)
+		if err := r.set(ctx, id); err != nil {
+			return r.added, err
+		}
 		stage.Moved(0, 1)
-		switch {
-		case err == nil && imported:
-			added = append(added, id)
-		case err == nil:
-			if _, forgotten, _ := e.Catalog.WasForgotten(ctx, id); forgotten {
-				e.Say("set %s on %s was forgotten, and is about to be removed: passed over", id, volume.Info().Location)
-			}
-		case context.Cause(ctx) != nil:
-			return added, context.Cause(ctx)
-		case errors.Is(err, fs.ErrNotExist):
-			e.Say("set %s on %s was not finished (%v): passed over; its own home can resume it", id, volume.Info().Location, err)
-		case errors.Is(err, capstan.ErrWrongKey) && e.knows(ctx, id):
-			e.Say("set %s on %s is in the catalog already; its manifest was not read: %v", id, volume.Info().Location, err)
-		case errors.Is(err, capstan.ErrWrongKey):
-			locked, wrong = locked+1, err
-			e.Say("set %s on %s: %v", id, volume.Info().Location, err)
-		default:
-			bad++
-			e.Say("set %s on %s cannot be read: %v", id, volume.Info().Location, err)
+	}
+	return r.added, r.end()
+}
+
+// rebuilding is the state of one Rebuild.
+type rebuilding struct {
+	*Engine
+	volume     capstan.Volume
+	added      []capstan.SetID
+	bad        int
+	locked     int   // encrypted sets that did not open
+	wrong      error // why the last of them did not
+	unfinished []unfinishedSet
+	follower   map[capstan.SetID]capstan.SetID // a set, and the one that was signed after it
+}
+
+// unfinishedSet is one without sums.
+type unfinishedSet struct {
+	id  capstan.SetID
+	why error
+}
+
+// set reads one set. What is wrong with it is told and counted; the error is the
+// cause of ctx.
+func (r *rebuilding) set(ctx context.Context, id capstan.SetID) error {
+	at := fmt.Sprintf("set %s on %s", id, r.volume.Info().Location)
+	imported, err := r.importSet(ctx, id)
+	switch {
+	case err == nil && imported:
+		r.added = append(r.added, id)
+	case err == nil:
+		if _, forgotten, _ := r.Catalog.WasForgotten(ctx, id); forgotten {
+			r.Say("%s was forgotten, and is about to be removed: passed over", at)
+		}
+	case context.Cause(ctx) != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, fs.ErrNotExist):
+		if _, forgotten, _ := r.Catalog.WasForgotten(ctx, id); !forgotten {
+			r.unfinished = append(r.unfinished, unfinishedSet{id, err})
+		}
+	case errors.Is(err, capstan.ErrWrongKey) && r.knows(ctx, id):
+		r.Say("%s is in the catalog already; its manifest was not read: %v", at, err)
+	case errors.Is(err, capstan.ErrWrongKey):
+		r.locked, r.wrong = r.locked+1, err
+		r.Say("%s: %v", at, err)
+	default:
+		r.bad++
+		r.Say("%s cannot be read: %v", at, err)
+	}
+	return nil
+}
+
+// end judges the sets without sums: a home signs a set after another one only when
+// that has its sums, so one that another was signed after did have them. It gives
+// what the whole rebuild comes to.
+func (r *rebuilding) end() error {
+	location := r.volume.Info().Location
+	for _, set := range r.unfinished {
+		if after := r.follower[set.id]; after != "" {
+			r.bad++
+			r.Say("set %s on %s cannot be read: set %s was signed after it, so it was finished; its %s was taken away, or its home had begun to remove it", set.id, location, after, manifest.SumsName)
+			continue
+		}
+		r.Say("set %s on %s was not finished (%v): passed over; its own home can resume it", set.id, location, set.why)
+	}
+	if r.bad > 0 {
+		return &capstan.Error{
+			Class: capstan.ErrIncomplete, Op: "rebuild from", Object: location,
+			Err: fmt.Errorf("%d sets cannot be read", r.bad), Safe: "the others are in the catalog",
 		}
 	}
-	if bad > 0 {
-		return added, &capstan.Error{
-			Class: capstan.ErrIncomplete, Op: "rebuild from", Object: volume.Info().Location,
-			Err: fmt.Errorf("%d sets cannot be read", bad), Safe: "the others are in the catalog",
-		}
+	if r.locked > 1 {
+		r.Say("%d sets are encrypted to keys that were not given", r.locked)
 	}
-	if locked > 1 {
-		e.Say("%d sets are encrypted to keys that were not given", locked)
-	}
-	return added, wrong
+	return r.wrong
 }
 
 // importSet reads one set's manifest, proven by its sums and signature. It reports
-// false when the catalog holds the set already.
-func (e *Engine) importSet(ctx context.Context, volume capstan.Volume, id capstan.SetID) (imported bool, err error) {
+// false when the catalog holds the set already. A set without sums is fs.ErrNotExist.
+func (r *rebuilding) importSet(ctx context.Context, id capstan.SetID) (imported bool, err error) {
+	e, volume := r.Engine, r.volume
 	own, err := e.readSums(ctx, volume, id)
 	if err != nil {
 		return false, err
+	}
+	if own.statement.Previous != "" {
+		r.follower[own.statement.Previous] = id
 	}
 	reader, closeAll, err := e.openManifest(ctx, volume, id, own.sums)
 	if err != nil {
@@ -127,6 +175,9 @@ func (e *Engine) openManifest(ctx context.Context, volume capstan.Volume, id cap
 		return nil, nil, fmt.Errorf("%w: %s does not list %s", capstan.ErrDamaged, manifest.SumsName, manifest.Name)
 	}
 	file, err := volume.Open(ctx, id, sum.Name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, fmt.Errorf("%w: %s lists %s, and it is missing", capstan.ErrDamaged, manifest.SumsName, sum.Name)
+	}
 	if err != nil {
 		return nil, nil, err
 	}

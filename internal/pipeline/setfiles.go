@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 
 	"capstan"
 	"capstan/internal/manifest"
@@ -29,6 +30,9 @@ func (e *Engine) readSums(ctx context.Context, volume capstan.Volume, set capsta
 		return openedSums{}, err
 	}
 	signature, err := readSmall(ctx, volume, set, manifest.SignatureName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return openedSums{}, fmt.Errorf("%s: %w: it is missing, and %s is there: it was taken away, or the run was killed at its very end", manifest.SignatureName, capstan.ErrDamaged, manifest.SumsName)
+	}
 	if err != nil {
 		return openedSums{}, err
 	}

@@ -24,8 +24,20 @@ type copyCheck struct {
 	next    catalog.Rewrap // what a rotation that is not finished makes of it
 	read    bool           // every byte of the file was read and its hash compared
 	damaged atomic.Int64   // entries that do not match
+	shut    error          // why it cannot be opened
 	state   capstan.CopyState
 	problem error
+}
+
+// open gives the reader of the archive. One that cannot be opened is not tried again:
+// that may take a search through all of it.
+func (c *copyCheck) open(ctx context.Context, reader *setReader) (*openArchive, error) {
+	if c.shut != nil {
+		return nil, c.shut
+	}
+	a, err := reader.archive(ctx, c.Number)
+	c.shut = err
+	return a, err
 }
 
 func (c *copyCheck) fail(state capstan.CopyState, problem error) {
@@ -190,14 +202,19 @@ func (v *verifyRun) batch(ctx context.Context, reader *setReader, batch []capsta
 	})
 	for group := range byArchive(batch) {
 		check := chosen[group[0].Archive]
-		a, err := reader.archive(ctx, check.Number)
+		a, err := check.open(ctx, reader)
 		if errors.Is(err, capstan.ErrWrongKey) {
 			return err // another archive of the set did open
 		}
-		if err != nil {
-			check.fail(capstan.CopyDamaged, err)
-			check.read = false
-			delete(chosen, check.Number)
+		if err != nil { // all that it holds is lost
+			if check.state == "" {
+				check.fail(capstan.CopyDamaged, err)
+			}
+			for i := range group {
+				if err := v.entry(ctx, &group[i], err, check); err != nil {
+					return err
+				}
+			}
 			continue
 		}
 		err = a.Extract(ctx, group, v.workers(), v.Memory*3/4, func(ctx context.Context, x *archive.Extracted) error {

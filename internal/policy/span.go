@@ -44,7 +44,7 @@ func ParseSpan(text string) (Span, error) {
 		}
 		rest, last = rest[digits+1:], unit
 	}
-	if s == (Span{}) {
+	if s == (Span{}) || s.Days > maxSpan { // as the weeks that they come from
 		return Span{}, badSpan(text)
 	}
 	return s, nil

@@ -2,6 +2,7 @@ package stage
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -277,8 +278,19 @@ func FuzzMarker(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if m, err := parseMarker(data); err == nil && (m.ID == "" || m.Format != markerFormat) {
+		m, err := parseMarker(data)
+		if err != nil {
+			return
+		}
+		if m.ID == "" || m.Format != markerFormat {
 			t.Errorf("%q was taken for %+v", data, m)
+		}
+		text, err := json.Marshal(m)
+		if err != nil {
+			return // a time that JSON takes and does not give
+		}
+		if again, err := parseMarker(text); err != nil || again.ID != m.ID || again.Catalog != m.Catalog || !again.Created.Equal(m.Created) {
+			t.Errorf("%q became %+v, then %+v, %v", data, m, again, err)
 		}
 	})
 }

@@ -177,6 +177,9 @@ func (p *Parser) entry(x *extended) (*Header, error) {
 	if e.Kind == capstan.KindDir {
 		e.Path = strings.TrimSuffix(e.Path, "/")
 	}
+	if !x.sparse() && (x.major != "" || x.minor != "" || x.sparseName != "" || x.realSize >= 0) {
+		return nil, damaged("a sparse file of the unknown form %q.%q", x.major, x.minor)
+	}
 	if x.sparse() {
 		if err := p.readMap(e, x.realSize); err != nil {
 			return nil, err

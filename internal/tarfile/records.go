@@ -88,6 +88,9 @@ func (x *extended) set(key string, value []byte) error {
 		x.acl = string(value)
 	case "SCHILY.acl.default":
 		x.defACL = string(value)
+	default:
+		// Older forms of sparse files: what follows is not the file as it was.
+		ok = !strings.HasPrefix(key, "GNU.sparse.")
 	}
 	if !ok {
 		return damaged("the record %s=%q in an extended header", key, value)

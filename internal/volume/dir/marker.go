@@ -41,6 +41,11 @@ func (v *Volume) readMarker() (marker, error) {
 	if err != nil {
 		return marker{}, err
 	}
+	return parseMarker(path, data)
+}
+
+// parseMarker reads what encode gives; path is for messages.
+func parseMarker(path string, data []byte) (marker, error) {
 	var m marker
 	if err := json.Unmarshal(data, &m); err != nil {
 		return marker{}, damagedMarker(path, err)
