@@ -22,10 +22,22 @@ func retained(ctx context.Context, from queries, job capstan.JobKey) (sets []pol
 	err = each(ctx, from, sqlRetained, with(string(job)), func(rows *sql.Rows) error {
 		s := policy.Set{Whole: true}
 		var no, started int64
-		err := rows.Scan(&no, &s.ID, &s.Base, &started, &s.Status)
+		err := rows.Scan(&no, &s.ID, &s.Base, &s.Consolidates, &started, &s.Status, &s.Failed)
 		s.Started = fromUnix(started)
 		at[no] = len(sets)
 		sets = append(sets, s)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = each(ctx, from, sqlResting, with(string(job)), func(rows *sql.Rows) error {
+		var no int64
+		var volume capstan.VolumeID
+		err := rows.Scan(&no, &volume)
+		if i, listed := at[no]; listed {
+			sets[i].On = append(sets[i].On, volume)
+		}
 		return err
 	})
 	if err != nil {

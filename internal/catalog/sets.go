@@ -85,7 +85,7 @@ func (t *tx) insertSet(set *capstan.Set, phase int) (no int64, err error) {
 	}
 	n := &set.Counts
 	_, err = t.exec(sqlInsertSet, set.ID.Month(), set.ID.Number(), phase,
-		no, string(set.ID), string(set.Job), string(set.Base), set.Claim, string(set.Status), unix(set.Started), unix(set.Finished), string(set.Codec),
+		no, string(set.ID), string(set.Job), string(set.Base), string(set.Consolidates), set.Claim, string(set.Status), unix(set.Started), unix(set.Finished), string(set.Codec),
 		recipients, set.Host, sources, 0, n.Entries, n.Stored, n.Changed, n.Unchanged, n.Excluded, n.Vanished, n.Failed, n.Deleted,
 		int64(n.BytesIn), int64(n.BytesOut))
 	switch {
@@ -105,6 +105,18 @@ func (c *Catalog) BuildOn(ctx context.Context, id, base capstan.SetID) error {
 		no, err := t.setNo(id)
 		if err == nil {
 			_, err = t.exec(sqlSetBase, string(base), no)
+		}
+		return err
+	})
+}
+
+// Consolidate records that a set holds the tree of another one, and stands in time
+// where that one does, before its first archive.
+func (c *Catalog) Consolidate(ctx context.Context, id capstan.SetID, of capstan.Set) error {
+	return c.write(ctx, "what set "+string(id)+" consolidates", func(t *tx) error {
+		no, err := t.setNo(id)
+		if err == nil {
+			_, err = t.exec(sqlSetStands, string(of.ID), unix(of.Started), no)
 		}
 		return err
 	})
@@ -265,7 +277,7 @@ func scanSet(rows *sql.Rows) (r setRow, err error) {
 	var sources, recipients string
 	var started, finished, forgotten int64
 	s, n := &r.set, &r.set.Counts
-	err = rows.Scan(&r.no, &s.ID, &s.Job, &s.Base, &s.Claim, &s.Status, &started, &finished, &s.Codec, &recipients, &s.Host, &sources, &forgotten,
+	err = rows.Scan(&r.no, &s.ID, &s.Job, &s.Base, &s.Consolidates, &s.Claim, &s.Status, &started, &finished, &s.Codec, &recipients, &s.Host, &sources, &forgotten,
 		&n.Entries, &n.Stored, &n.Changed, &n.Unchanged, &n.Excluded, &n.Vanished, &n.Failed, &n.Deleted, &n.BytesIn, &n.BytesOut)
 	if err != nil {
 		return r, err
