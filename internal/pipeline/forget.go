@@ -129,7 +129,7 @@ func (f *Forget) refusal(plan policy.Plan) error {
 		case policy.Waiting:
 			next = "capstan retry RUN or capstan abandon RUN; see: capstan runs"
 		case policy.Running:
-			next = "run its job again, which resumes it, or: capstan abandon RUN"
+			next = "make the same call again, which resumes it, or: capstan abandon RUN"
 		case policy.InUse:
 			next = "wait for it, or: capstan cancel RUN; see: capstan runs"
 		case policy.Base:
