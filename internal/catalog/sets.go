@@ -22,10 +22,21 @@ const (
 // BeginSet makes the next set of the month of now, with status running. The job
 // must be known. No id is given twice, also after the set is gone.
 func (c *Catalog) BeginSet(ctx context.Context, job capstan.JobKey, host string, codec capstan.Codec, sources []string, now time.Time) (capstan.Set, error) {
-	set := capstan.Set{
-		Job: job, Status: capstan.RunRunning, Started: now, Codec: codec, Host: host, Sources: sources,
-		Claim: rand.Text(),
-	}
+	return c.beginSet(ctx, capstan.Set{Job: job, Started: now, Codec: codec, Host: host, Sources: sources}, now)
+}
+
+// BeginConsolidated is BeginSet for a set that is to hold the tree of another one, by
+// itself: it stands in time where that one stands, and is encrypted to the recipients.
+func (c *Catalog) BeginConsolidated(ctx context.Context, of capstan.Set, codec capstan.Codec, recipients []string, now time.Time) (capstan.Set, error) {
+	return c.beginSet(ctx, capstan.Set{
+		Job: of.Job, Consolidates: of.ID, Started: of.Started, Codec: codec, Recipients: recipients, Host: of.Host, Sources: of.Sources,
+	}, now)
+}
+
+// beginSet makes the row of a set, all at once, so that no kill leaves one of which
+// nobody knows what it was to be.
+func (c *Catalog) beginSet(ctx context.Context, set capstan.Set, now time.Time) (capstan.Set, error) {
+	set.Status, set.Claim = capstan.RunRunning, rand.Text()
 	err := c.write(ctx, "begin a set", func(t *tx) error {
 		number, err := t.nextNumber(capstan.NewSetID(now, 1).Month())
 		if err != nil {
@@ -105,18 +116,6 @@ func (c *Catalog) BuildOn(ctx context.Context, id, base capstan.SetID) error {
 		no, err := t.setNo(id)
 		if err == nil {
 			_, err = t.exec(sqlSetBase, string(base), no)
-		}
-		return err
-	})
-}
-
-// Consolidate records that a set holds the tree of another one, and stands in time
-// where that one does, before its first archive.
-func (c *Catalog) Consolidate(ctx context.Context, id capstan.SetID, of capstan.Set) error {
-	return c.write(ctx, "what set "+string(id)+" consolidates", func(t *tx) error {
-		no, err := t.setNo(id)
-		if err == nil {
-			_, err = t.exec(sqlSetStands, string(of.ID), unix(of.Started), no)
 		}
 		return err
 	})

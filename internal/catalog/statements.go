@@ -60,7 +60,6 @@ const (
 	sqlLatestOfJob   = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 AND forgotten = 0 AND status IN ('complete', 'partial') AND job = ? ` + setOrder + ` LIMIT 1`
 	sqlFinishSet     = `UPDATE sets SET status = ?, finished = ?, entries = ?, stored = ?, changed = ?, unchanged = ?, excluded = ?, vanished = ?, failed = ?, deleted = ?, bytes_in = ?, bytes_out = ? WHERE no = ?`
 	sqlSetBase       = `UPDATE sets SET base = ? WHERE no = ?`
-	sqlSetStands     = `UPDATE sets SET consolidates = ?, started = ? WHERE no = ?`
 	sqlSetEncrypted  = `UPDATE sets SET recipients = ? WHERE no = ?`
 	sqlSetPhase      = `UPDATE sets SET phase = ? WHERE no = ?`
 	sqlSetsInPhase   = `SELECT no FROM sets WHERE phase = ? ORDER BY no`

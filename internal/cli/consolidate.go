@@ -122,7 +122,7 @@ func (f *consolidateFlags) complete(settings *config.Settings, set capstan.Set, 
 // consolidate checks the flags, and runs or tells the plan.
 func (a *app) consolidate(ctx context.Context, d *daemon.Daemon, set capstan.Set, flags consolidateFlags) error {
 	if set.Base == "" && (set.Status == capstan.RunComplete || set.Status == capstan.RunPartial) {
-		return a.nothingToDo(ctx, set.ID, fmt.Sprintf("set %s builds on no other: there is nothing to consolidate", set.ID))
+		return a.nothingToDo(ctx, set, fmt.Sprintf("set %s builds on no other: there is nothing to consolidate", set.ID))
 	}
 	if err := a.ownVolumes(ctx, d, set.ID, &flags); err != nil {
 		return err
@@ -131,11 +131,12 @@ func (a *app) consolidate(ctx context.Context, d *daemon.Daemon, set capstan.Set
 	if err != nil {
 		return err
 	}
-	if by, err := a.consolidatedTo(ctx, d, set, flags.to); err != nil || by != "" {
-		if err == nil {
-			err = a.nothingToDo(ctx, by, fmt.Sprintf("set %s holds the tree of set %s by itself already", by, set.ID))
-		}
+	by, err := a.consolidatedTo(ctx, d, set, flags.to)
+	if err != nil {
 		return err
+	}
+	if by.ID != "" {
+		return a.nothingToDo(ctx, by, fmt.Sprintf("set %s holds the tree of set %s by itself already", by.ID, set.ID))
 	}
 	if flags.dryRun {
 		return a.consolidatePlan(ctx, d, set, backup, flags.to)
@@ -214,17 +215,17 @@ func (a *app) ownVolumes(ctx context.Context, d *daemon.Daemon, set capstan.SetI
 }
 
 // consolidatedTo finds the set that holds the tree of another one on the volumes that
-// were named; empty for none.
-func (a *app) consolidatedTo(ctx context.Context, d *daemon.Daemon, set capstan.Set, to []string) (capstan.SetID, error) {
+// were named; an empty one for none.
+func (a *app) consolidatedTo(ctx context.Context, d *daemon.Daemon, set capstan.Set, to []string) (capstan.Set, error) {
 	var volumes []capstan.VolumeID
 	for _, spec := range to {
 		path, err := daemon.VolumePath(spec)
 		if err != nil {
-			return "", err
+			return capstan.Set{}, err
 		}
 		info, known, err := d.Catalog.VolumeByLocation(ctx, path)
 		if err != nil || !known {
-			return "", err
+			return capstan.Set{}, err
 		}
 		volumes = append(volumes, info.ID)
 	}
@@ -232,13 +233,15 @@ func (a *app) consolidatedTo(ctx context.Context, d *daemon.Daemon, set capstan.
 }
 
 // nothingToDo tells of the set that is what was asked for.
-func (a *app) nothingToDo(ctx context.Context, set capstan.SetID, text string) error {
+func (a *app) nothingToDo(ctx context.Context, set capstan.Set, text string) error {
 	a.finish(ctx, text+"\n", struct {
-		Type string        `json:"type"`
-		Set  capstan.SetID `json:"set"`
-		Done bool          `json:"done"`
-		Why  string        `json:"why"`
-	}{"summary", set, false, text})
+		Type         string            `json:"type"`
+		Set          capstan.SetID     `json:"set"`
+		Status       capstan.RunStatus `json:"status"`
+		Consolidates capstan.SetID     `json:"consolidates,omitempty"`
+		Done         bool              `json:"done"`
+		Why          string            `json:"why"`
+	}{"summary", set.ID, set.Status, set.Consolidates, false, text})
 	return nil
 }
 

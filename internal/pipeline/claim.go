@@ -93,7 +93,6 @@ func (r *backupRun) expect(ctx context.Context) {
 
 // begin makes a new set under the next name that nobody else holds on the volume.
 func (r *backupRun) begin(ctx context.Context) error {
-	host, specs := r.origin()
 	base, err := r.base(ctx)
 	if err != nil {
 		return err
@@ -104,7 +103,7 @@ func (r *backupRun) begin(ctx context.Context) error {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
-		set, err := r.Catalog.BeginSet(longer, r.Job, host, r.Codec, specs, r.started)
+		set, err := r.beginSet(longer)
 		if err != nil {
 			return err
 		}
@@ -112,7 +111,7 @@ func (r *backupRun) begin(ctx context.Context) error {
 		if err == nil && taken == "" {
 			set.Base, set.Recipients = base, r.Recipients.Strings()
 			r.set = set
-			if err := r.stand(ctx, base); err != nil {
+			if err := r.Catalog.BuildOn(ctx, set.ID, base); err != nil {
 				return err
 			}
 			if set.Encrypted() {

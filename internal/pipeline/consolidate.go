@@ -52,11 +52,11 @@ func consolidable(set *capstan.Set) error {
 }
 
 // Consolidated finds the set that holds the tree of another one by itself, lacks no
-// more of it, and is on all of the volumes; empty for none.
-func (e *Engine) Consolidated(ctx context.Context, of capstan.Set, volumes []capstan.VolumeID) (capstan.SetID, error) {
+// more of it, and is on all of the volumes; an empty one for none.
+func (e *Engine) Consolidated(ctx context.Context, of capstan.Set, volumes []capstan.VolumeID) (capstan.Set, error) {
 	all, err := e.Catalog.Sets(ctx, catalog.SetFilter{Job: of.Job})
 	if err != nil {
-		return "", err
+		return capstan.Set{}, err
 	}
 	for _, set := range all {
 		if set.Consolidates != of.ID || set.Forgotten || !finished(set.Set) || set.Counts.Failed > of.Counts.Failed {
@@ -64,10 +64,10 @@ func (e *Engine) Consolidated(ctx context.Context, of capstan.Set, volumes []cap
 		}
 		whole, err := e.isOn(ctx, set.ID, volumes)
 		if err != nil || whole {
-			return set.ID, err
+			return set.Set, err
 		}
 	}
-	return "", nil
+	return capstan.Set{}, nil
 }
 
 // isOn reports whether each of the volumes has all archives of a set, as far as is known.
@@ -207,26 +207,16 @@ func (r *backupRun) packMemory() capstan.Bytes {
 	return r.Memory * 3 / 4
 }
 
-// origin says of a new set where its tree comes from: the machine and the sources.
-func (r *backupRun) origin() (host string, specs []string) {
+// beginSet makes the row of the run's new set.
+func (r *backupRun) beginSet(ctx context.Context) (capstan.Set, error) {
 	if r.chain != nil {
-		set := r.chain.view.Set()
-		return set.Host, set.Sources
+		return r.Catalog.BeginConsolidated(ctx, r.chain.view.Set(), r.Codec, r.Recipients.Strings(), r.started)
 	}
-	for _, source := range r.Sources {
-		specs = append(specs, source.Spec())
+	specs := make([]string, len(r.Sources))
+	for i, source := range r.Sources {
+		specs[i] = source.Spec()
 	}
-	return r.Host, specs
-}
-
-// stand records of the run's new set what it builds on, or whose tree it holds.
-func (r *backupRun) stand(ctx context.Context, base capstan.SetID) error {
-	if r.chain == nil {
-		return r.Catalog.BuildOn(ctx, r.set.ID, base)
-	}
-	of := r.chain.view.Set()
-	r.set.Consolidates, r.set.Started = of.ID, of.Started
-	return r.Catalog.Consolidate(ctx, r.set.ID, of)
+	return r.Catalog.BeginSet(ctx, r.Job, r.Host, r.Codec, specs, r.started)
 }
 
 // inherit gives the run the recipients of the set that it consolidates, if it has none
