@@ -35,6 +35,7 @@ type life struct {
 	key     envelope.Key
 	codec   capstan.Codec
 	to      []string // recipients of the next set
+
 	restore int
 
 	consolidated int64 // sets

@@ -152,7 +152,7 @@ func (s *Source) fromFrame(ctx context.Context, b *batch, book *book, wants []wa
 	for i := range wants {
 		w := &wants[i]
 		in.seek(w.Offset)
-		err := passHeader(parser, &in, w.Size)
+		err := passHeader(parser, &in, &b.items[w.item].Entry)
 		if err == nil {
 			_, err = io.ReadFull(&in, w.data)
 		}

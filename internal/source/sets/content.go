@@ -9,6 +9,7 @@ import (
 	"io"
 
 	"capstan"
+	"capstan/internal/archive"
 	"capstan/internal/tarfile"
 )
 
@@ -18,7 +19,7 @@ type content struct {
 	ctx     context.Context //nolint:containedctx // of the scan
 	library *Library
 	set     capstan.SetID
-	want    capstan.Hash
+	entry   capstan.Entry // whose content it is
 	size    int64          // of all parts
 	parts   []capstan.Part // not begun yet
 	parser  tarfile.Parser
@@ -36,7 +37,7 @@ func newContent(ctx context.Context, library *Library, e *Held) *content {
 		parts = []capstan.Part{{Location: e.Location}}
 	}
 	return &content{
-		ctx: ctx, library: library, set: e.Set, want: e.Hash, size: e.StoredSize(), parts: parts, sum: sha256.New(),
+		ctx: ctx, library: library, set: e.Set, entry: e.Entry, size: e.StoredSize(), parts: parts, sum: sha256.New(),
 	}
 }
 
@@ -72,7 +73,7 @@ func (c *content) Read(p []byte) (n int, err error) {
 
 // check gives io.EOF for a content that is as it was recorded.
 func (c *content) check() error {
-	if c.n != c.size || capstan.Hash(c.sum.Sum(nil)) != c.want && c.size > 0 {
+	if c.n != c.size || capstan.Hash(c.sum.Sum(nil)) != c.entry.Hash && c.size > 0 {
 		return errNotRecorded
 	}
 	return io.EOF
@@ -94,21 +95,31 @@ func (c *content) next() error {
 	}
 	c.stream = stream{ctx: c.ctx, library: c.library, book: book, pos: part.Offset}
 	c.left = part.Size
-	return passHeader(&c.parser, &c.stream, part.Size)
+	if len(c.entry.Parts) == 0 {
+		return passHeader(&c.parser, &c.stream, &c.entry)
+	}
+	header, err := c.parser.Next(&c.stream)
+	if err == nil && header.Entry.Location.Size != part.Size {
+		err = fmt.Errorf("its header says %d bytes instead of %d: %w", header.Entry.Location.Size, part.Size, capstan.ErrDamaged)
+	}
+	return notEnded(err)
 }
 
-// passHeader reads the header of an entry of so many stored bytes.
-func passHeader(parser *tarfile.Parser, s *stream, size int64) error {
+// passHeader reads the header of an entry, which must be the one that is found.
+func passHeader(parser *tarfile.Parser, s *stream, e *capstan.Entry) error {
 	header, err := parser.Next(s)
-	switch {
-	case errors.Is(err, io.EOF):
-		return fmt.Errorf("the archive ends where its header should be: %w", capstan.ErrDamaged)
-	case err != nil:
-		return err
-	case header.Entry.Location.Size != size:
-		return fmt.Errorf("its header says %d bytes instead of %d: %w", header.Entry.Location.Size, size, capstan.ErrDamaged)
+	if err != nil {
+		return notEnded(err)
 	}
-	return nil
+	return archive.Match(e, &header.Entry)
+}
+
+// notEnded makes the end of an archive, where a header should be, damage.
+func notEnded(err error) error {
+	if errors.Is(err, io.EOF) {
+		return fmt.Errorf("the archive ends where its header should be: %w", capstan.ErrDamaged)
+	}
+	return err
 }
 
 // leave ends the part that was read.
