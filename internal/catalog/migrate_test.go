@@ -82,3 +82,51 @@ func TestMigration(t *testing.T) {
 		t.Errorf("jobs of the copy %+v %v", jobs, err)
 	}
 }
+
+// TestSetsOfTheFirstSchema: sets of a catalog that was made before consolidation are what
+// they were.
+func TestSetsOfTheFirstSchema(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	path := filepath.Join(t.TempDir(), "catalog.db")
+	real := sqliteMigrations()
+	text, err := fs.ReadFile(real.steps, "00001_start.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := open(ctx, path, Options{}, migrations{steps: fstest.MapFS{"00001_start.sql": {Data: text}}, last: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := openWriter(path, openTimeout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, statement := range []string{
+		`INSERT INTO jobs (id, name, sources, volumes, changed) VALUES ('job', 'kept', '[]', '[]', 0)`,
+		`INSERT INTO sets (no, id, month, number, job, base, claim, status, phase, host, codec, recipients, sources, started, finished, forgotten,
+			entries, stored, changed, unchanged, excluded, vanished, failed, deleted, bytes_in, bytes_out)
+			VALUES (1, '2026-11_000001', '2026-11', 1, 'job', '', 'word', 'complete', 0, 'host', 'zstd', '[]', '[]', 5, 6, 0, 1, 1, 0, 0, 0, 0, 0, 0, 7, 8)`,
+	} {
+		if _, err := db.ExecContext(ctx, statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if c, err = Open(ctx, path, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	set, err := c.Latest(ctx, "job")
+	if err != nil || set.ID != "2026-11_000001" || set.Consolidates != "" || set.Claim != "word" || set.Counts.BytesOut != 8 {
+		t.Errorf("after the migration: %+v %v", set, err)
+	}
+	if left, err := c.Forgotten(ctx, ""); err != nil || len(left) != 0 {
+		t.Errorf("to be removed: %+v %v", left, err)
+	}
+}

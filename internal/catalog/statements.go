@@ -107,6 +107,16 @@ const (
 	sqlDeletePin    = `DELETE FROM pins WHERE set_no = ?`
 	sqlDemandCopies = `INSERT INTO demands (set_no, volume, state) SELECT DISTINCT c.set_no, c.volume, 'forgotten' FROM copies c WHERE c.set_no = ?
 		AND NOT EXISTS (SELECT 1 FROM demands d WHERE d.set_no = c.set_no AND d.volume = c.volume)`
+	sqlDemandsOfJob   = `SELECT d.set_no, d.volume, d.state FROM demands d, sets s WHERE d.set_no = s.no AND s.job = ?`
+	sqlArchivesOfJob  = `SELECT a.set_no, a.number FROM archives a, sets s WHERE a.set_no = s.no AND s.job = ? AND a.committed = 1`
+	sqlGoodOfJob      = `SELECT c.set_no, c.number, c.volume FROM copies c, sets s WHERE c.set_no = s.no AND s.job = ? AND c.state IN ('written', 'verified')`
+	sqlReleaseDemand  = `UPDATE demands SET state = 'forgotten' WHERE set_no = ? AND volume = ? AND state <> 'forgotten'`
+	sqlReleaseCopies  = `UPDATE copies SET state = 'forgotten', changed = ?, problem = '' WHERE set_no = ? AND volume = ? AND state <> 'forgotten'`
+	sqlRelease        = `INSERT INTO released (set_no, volume) VALUES (?, ?)`
+	sqlIsReleased     = `SELECT 1 FROM released WHERE set_no = ? AND volume = ?`
+	sqlReleased       = `SELECT s.id, s.job, s.claim, s.started, r.volume FROM released r, sets s WHERE r.set_no = s.no AND s.phase = 0 AND s.forgotten = 0 ORDER BY s.month, s.number, r.volume`
+	sqlDropReleased   = `DELETE FROM released WHERE set_no = ? AND volume = ?`
+	sqlDeleteReleased = `DELETE FROM released WHERE set_no = ?`
 	sqlDropDemand     = `DELETE FROM demands WHERE set_no = ? AND volume = ?`
 	sqlDropCopies     = `DELETE FROM copies WHERE set_no = ? AND volume = ?`
 	sqlLeftOfGoneSets = `SELECT count(*) FROM archives a, sets s WHERE a.set_no = s.no AND s.phase = 3`

@@ -229,6 +229,9 @@ func (w *scale) protect(meant func(*Set) bool) {
 		if s.InUse {
 			w.keep(s.ID, Reason{Rule: InUse})
 		}
+		if s.Needed != "" {
+			w.keep(s.ID, Reason{Rule: Base, Detail: string(s.Needed)})
+		}
 		if s.Pinned {
 			w.keep(s.ID, Reason{Rule: Pinned})
 		}

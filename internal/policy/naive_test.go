@@ -223,7 +223,7 @@ func (m *model) kept(rules Rules) map[capstan.SetID]bool {
 		s := &m.sets[i]
 		open := s.Status == "running" || s.Status == "interrupted"
 		lost := !open && !isFinished(s) && (latest == nil || laterByID(s, latest))
-		if rules == (Rules{}) || open || lost || s.Waiting || s.Pinned || s.InUse || s == latest || m.ruled(s, rules) {
+		if rules == (Rules{}) || open || lost || s.Waiting || s.Needed != "" || s.Pinned || s.InUse || s == latest || m.ruled(s, rules) {
 			chain, _ := m.chain(s)
 			for _, link := range chain {
 				wanted[link.ID] = true

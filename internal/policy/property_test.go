@@ -153,7 +153,9 @@ func (h *history) befall() {
 		return
 	}
 	s := &h.sets[h.IntN(len(h.sets))]
-	switch h.IntN(8) {
+	switch h.IntN(9) {
+	case 8:
+		s.Needed = []capstan.SetID{"", "2000-01_000001"}[h.IntN(2)]
 	case 0:
 		s.Pinned = !s.Pinned
 	case 1:
@@ -225,7 +227,7 @@ func (m *model) harm(kept func(*Set) bool) string {
 				after++
 			}
 		}
-		if (s.Pinned || s.InUse) && !kept(s) || s.Waiting && !kept(s) || (s.Status == "running" || s.Status == "interrupted") && !kept(s) {
+		if (s.Pinned || s.InUse || s.Needed != "") && !kept(s) || s.Waiting && !kept(s) || (s.Status == "running" || s.Status == "interrupted") && !kept(s) {
 			return "let go: " + string(s.ID)
 		}
 		below := s.Base
@@ -264,7 +266,7 @@ func (h *history) choose() string {
 	for _, v := range plan {
 		s := m.find(v.Set)
 		latest := slices.ContainsFunc(v.Reasons, func(r Reason) bool { return r.Rule == Latest })
-		if !v.Keep || latest || s.Pinned || s.InUse || s.Waiting || s.Status == "running" || s.Status == "interrupted" {
+		if !v.Keep || latest || s.Pinned || s.InUse || s.Needed != "" || s.Waiting || s.Status == "running" || s.Status == "interrupted" {
 			continue
 		}
 		if m.harm(func(o *Set) bool { return o != s && !slices.Contains(gone, o.ID) }) == "" {

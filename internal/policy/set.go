@@ -22,6 +22,8 @@ type Set struct {
 	Waiting      bool // a volume has yet to get some of it
 	Pinned       bool
 	InUse        bool // a run is at it: it is being restored or verified
+	// Needed is another set, lying elsewhere, that builds on it and finds it nowhere else.
+	Needed capstan.SetID
 }
 
 // open reports whether a run of the set may still go on.

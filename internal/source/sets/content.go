@@ -19,7 +19,7 @@ type content struct {
 	ctx     context.Context //nolint:containedctx // of the scan
 	library *Library
 	set     capstan.SetID
-	entry   capstan.Entry // whose content it is
+	entry   capstan.Entry  // whose content it is
 	size    int64          // of all parts
 	parts   []capstan.Part // not begun yet
 	parser  tarfile.Parser
