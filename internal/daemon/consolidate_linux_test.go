@@ -33,7 +33,6 @@ type life struct {
 	dir     string
 	volumes []string
 	key     envelope.Key
-	codec   capstan.Codec
 	to      []string // recipients of the next set
 
 	restore int
