@@ -2,7 +2,7 @@ package cli_test
 
 import (
 	"fmt"
-	"math/rand/v2"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -11,10 +11,16 @@ import (
 	"capstan/internal/capstantest/slowfs"
 )
 
-// consolidatePoints are where a consolidation into some eight archives is killed.
-func consolidatePoints(staged bool) (points []point) {
+// step is an operation at which a consolidation is killed.
+type step struct {
+	at   string // a mount
+	rule slowfs.Rule
+}
+
+// consolidateSteps are where a consolidation into some eight archives is killed.
+func consolidateSteps(staged bool) (steps []step) {
 	if staged {
-		return []point{
+		return []step{
 			{"home", slowfs.Rule{Op: slowfs.Sync, Name: "catalog.db-wal", After: 9}},
 			{"stage", slowfs.Rule{Op: slowfs.Rename, Name: archive, After: 3, Late: true}},
 			{"two", slowfs.Rule{Op: slowfs.Rename, Name: archive, After: 2, Late: true}},
@@ -22,86 +28,65 @@ func consolidatePoints(staged bool) (points []point) {
 		}
 	}
 	for n := range 4 { // the set, what becomes of it, archive by archive
-		points = append(points, point{"home", slowfs.Rule{Op: slowfs.Sync, Name: "catalog.db-wal", After: 3 * n, Late: n%2 == 0}})
+		steps = append(steps, step{"home", slowfs.Rule{Op: slowfs.Sync, Name: "catalog.db-wal", After: 3 * n, Late: n%2 == 0}})
 	}
-	return append(points,
-		point{"one", slowfs.Rule{Op: slowfs.Rename, Name: "20??-*", Late: true}},
-		point{"one", slowfs.Rule{Op: slowfs.Rename, Name: archive, After: 3}},
-		point{"one", slowfs.Rule{Op: slowfs.Rename, Name: archive, After: 4, Late: true}},
-		point{"one", slowfs.Rule{Op: slowfs.Rename, Name: "SHA256SUMS.sig", Late: true}},
+	return append(steps,
+		step{"one", slowfs.Rule{Op: slowfs.Rename, Name: "20??-*", Late: true}},
+		step{"one", slowfs.Rule{Op: slowfs.Rename, Name: archive, After: 3}},
+		step{"one", slowfs.Rule{Op: slowfs.Rename, Name: archive, After: 4, Late: true}},
+		step{"one", slowfs.Rule{Op: slowfs.Rename, Name: "SHA256SUMS.sig", Late: true}},
 	)
 }
 
-// TestConsolidateKilledAtPoint kills consolidations at each of their steps: the sets that
+// TestConsolidateKilled kills consolidations at each of their steps: the sets that
 // they were made of are whole, the job goes on, and the same call completes the set.
-func TestConsolidateKilledAtPoint(t *testing.T) {
+func TestConsolidateKilled(t *testing.T) {
 	t.Parallel()
-	const together = 4 // points in one place, one after the other
-	for way, staged := range ways {
-		for i, points := range slices.Collect(slices.Chunk(consolidatePoints(staged), together)) {
+	const together = 4 // steps in one place, one after the other
+	for way, staged := range map[string]bool{"one volume": false, "stage and two volumes": true} {
+		for i, steps := range slices.Collect(slices.Chunk(consolidateSteps(staged), together)) {
 			t.Run(fmt.Sprintf("%s/%d", way, i), func(t *testing.T) {
 				t.Parallel()
 				c := newCrash(t, staged)
 				c.run(c.args...)
-				for n, p := range points {
-					before := c.killed
-					if c.consolidateKilled(n, p); c.killed == before {
-						t.Errorf("the consolidation did not come to the point: %s", p)
-					}
+				for n, s := range steps {
+					c.consolidateKilled(n, s)
 				}
 			})
 		}
 	}
 }
 
-// TestConsolidateKilledAnywhere kills consolidations at random operations.
-func TestConsolidateKilledAnywhere(t *testing.T) {
-	t.Parallel()
-	for way, staged := range ways {
-		t.Run(way, func(t *testing.T) {
-			t.Parallel()
-			random := rand.New(rand.NewPCG(uint64(*kills), 79))
-			c := newCrash(t, staged)
-			c.run(c.args...)
-			mounts := []string{"home", "one", "two", "stage"}
-			if !staged {
-				mounts = mounts[:2]
-			}
-			ops := []slowfs.Op{slowfs.Sync, slowfs.SyncDir, slowfs.Rename, slowfs.Write, slowfs.Create, slowfs.Close}
-			for n := range *kills / 2 {
-				c.consolidateKilled(n, point{mounts[random.IntN(len(mounts))], slowfs.Rule{
-					Op: ops[random.IntN(len(ops))], After: random.IntN(24), Late: random.IntN(2) == 0,
-				}})
-			}
-		})
-	}
-}
-
 // consolidateKilled makes an incremental set, kills its consolidation, and lets the same
 // call end it, every other time with a backup between; then the links are forgotten.
-func (c *crash) consolidateKilled(n int, p point) {
+func (c *crash) consolidateKilled(n int, s step) {
 	c.t.Helper()
-	c.t.Logf("killed %s", p)
-	backup := c.args
-	defer func() { c.args = backup }()
+	incremental := append(slices.Clone(c.args), "--incremental")
 	write(c.t, filepath.Join(c.data, "new", fmt.Sprint(n)), noise(uint64(n), 100<<10))
-	c.run(append(slices.Clone(backup), "--incremental")...)
-	of := c.latest()
+	c.run(incremental...)
+	sets := c.sets()
+	of := sets[len(sets)-1].Set
 	before := filepath.Join(c.dir, "before")
 	c.run("restore", of, "--to", before)
-	c.args = []string{"consolidate", of, "--archive-size", "1MiB", "--json"}
+	args := []string{"consolidate", of, "--archive-size", "1MiB", "--json"}
 	if stage := c.mounts["stage"]; stage != nil {
-		c.args = append(c.args, "--stage", stage.Dir)
+		args = append(args, "--stage", stage.Dir)
 	}
-	c.kill(p)
+	s.rule.Hold = true
+	if killed, e := c.killedAt(c.mounts[s.at], s.rule, (*exec.Cmd).Start, args...); !killed {
+		c.t.Errorf("the consolidation did not come to %+v in %s: exit %d\n%s", s.rule, s.at, e.code, e.err)
+	}
+	c.run("catalog", "check")
+	c.exits(0, []string{"verify", of, "--read-data"})
 	if n%2 == 0 {
-		c.run(append(slices.Clone(backup), "--incremental")...)
+		c.run(incremental...)
 	}
-	last := c.ends(c.start(c.args...))
+	last := c.ends(c.start(args...))
 	if last.Status != "complete" {
 		c.t.Errorf("set %s is %s", last.Set, last.Status)
 	}
-	c.honest()
+	c.run("catalog", "check")
+	c.exits(0, []string{"verify", "--read-data"})
 	c.once(last.Set)
 	after := filepath.Join(c.dir, "after")
 	c.run("restore", last.Set, "--to", after)
@@ -112,7 +97,7 @@ func (c *crash) consolidateKilled(n int, p point) {
 	c.run(forgetting[:]...)
 	for _, set := range c.sets() {
 		if set.Set == of && n%2 == 1 { // else the backup in between builds on it
-			c.t.Errorf("killed %s: set %s is kept beside %s", p, of, last.Set)
+			c.t.Errorf("killed at %+v in %s: set %s is kept beside %s", s.rule, s.at, of, last.Set)
 		}
 	}
 	c.nothingElse()
