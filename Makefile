@@ -44,13 +44,15 @@ test-crash: tools ## the long forms of what is killed, cut off and damaged (1,00
 	go test -count=1 -timeout 60m -v -run TestFlippedBits ./internal/cli -args -flips=10
 
 .PHONY: test-long
-test-long: tools ## the long forms of what takes its time (10 minutes of endurance, every fuzz target)
+test-long: tools ## the long forms of what takes its time (endurance, retention, consolidation, every fuzz target)
 	go test -count=1 -timeout 60m -v -run 'TestEndurance$$' ./internal/daemon -args -endurance=10m
+	go test -count=1 -timeout 60m ./internal/policy -run TestHistories -args -steps=100000
+	go test -count=1 -timeout 60m ./internal/daemon -run TestConsolidat -args -consolidations=150
 	scripts/fuzz.sh 60s
 
 # Tests that measure, or repeat the same steps hundreds of times: the race detector
 # makes them slow and their figures wrong, and has seen those steps in others.
-NO_RACE := Memory|Sweep|Killed|KillAtEveryStep|IsFast|ManyFiles|Histories|Spill/|Doctor|Endurance|Flips
+NO_RACE := Memory|Sweep|Killed|KillAtEveryStep|IsFast|ManyFiles|Histories|Spill/|Doctor|Endurance|Flips|Consolidat
 
 .PHONY: lint
 lint: ## run the linters and check the formatting (.golangci.yml)

@@ -79,14 +79,18 @@ func (c *Counts) Count(e *Entry) {
 
 // Set is what a run produced.
 type Set struct {
-	ID       SetID
-	Job      JobKey
-	Base     SetID  // the set that this incremental one builds on; empty for a full one
-	Claim    string // random; with it this catalog claims the set on volumes. Empty: read from a volume
-	Status   RunStatus
-	Started  time.Time
-	Finished time.Time // zero while running
-	Codec    Codec
+	ID   SetID
+	Job  JobKey
+	Base SetID // the set that this incremental one builds on; empty for a full one
+	// Consolidates is the set whose tree this one holds, without building on any: it was
+	// made from that set and those below it, and stands in time where that set stands.
+	// Empty for a set that was made from sources.
+	Consolidates SetID
+	Claim        string // random; with it this catalog claims the set on volumes. Empty: read from a volume
+	Status       RunStatus
+	Started      time.Time
+	Finished     time.Time // zero while running
+	Codec        Codec
 	// Recipients are those to whom the set's files are encrypted: public keys of age,
 	// or the word "passphrase". Empty: they are not.
 	Recipients []string

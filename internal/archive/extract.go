@@ -128,7 +128,7 @@ func (x *extraction) entry(ctx context.Context, i int, parser *tarfile.Parser) e
 	if h, err := parser.Next(s); err != nil {
 		found.Err = headerError(e, err)
 	} else {
-		found.Err = match(e, &h.Entry)
+		found.Err = Match(e, &h.Entry)
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -145,8 +145,9 @@ func headerError(e *capstan.Entry, err error) error {
 	return fmt.Errorf("no header at %d of archive %d: %w", e.Offset, e.Location.Archive, err)
 }
 
-// match compares what identifies an entry with the header that was found.
-func match(e, found *capstan.Entry) error {
+// Match compares what identifies an entry with the header that was found at its place.
+// An error wraps capstan.ErrDamaged.
+func Match(e, found *capstan.Entry) error {
 	what := ""
 	switch {
 	case found.Path != e.Path:

@@ -67,18 +67,19 @@ type exportedRun struct {
 }
 
 type exportedSet struct {
-	Type      string            `json:"type"`
-	Set       capstan.SetID     `json:"set"`
-	Job       capstan.JobKey    `json:"job"`
-	Base      capstan.SetID     `json:"base,omitempty"`
-	Status    capstan.RunStatus `json:"status"`
-	Started   time.Time         `json:"started"`
-	Finished  time.Time         `json:"finished,omitzero"`
-	Codec     capstan.Codec     `json:"codec"`
-	Encrypted []string          `json:"recipients,omitempty"`
-	Host      string            `json:"host"`
-	Sources   []rawString       `json:"sources"`
-	Forgotten bool              `json:"forgotten,omitempty"`
+	Type         string            `json:"type"`
+	Set          capstan.SetID     `json:"set"`
+	Job          capstan.JobKey    `json:"job"`
+	Base         capstan.SetID     `json:"base,omitempty"`
+	Consolidates capstan.SetID     `json:"consolidates,omitempty"`
+	Status       capstan.RunStatus `json:"status"`
+	Started      time.Time         `json:"started"`
+	Finished     time.Time         `json:"finished,omitzero"`
+	Codec        capstan.Codec     `json:"codec"`
+	Encrypted    []string          `json:"recipients,omitempty"`
+	Host         string            `json:"host"`
+	Sources      []rawString       `json:"sources"`
+	Forgotten    bool              `json:"forgotten,omitempty"`
 	capstan.Counts
 }
 
@@ -180,7 +181,7 @@ func (x *exporter) runs(ctx context.Context) error {
 
 func (x *exporter) set(ctx context.Context, s *SetInfo) error {
 	err := x.out.Encode(exportedSet{
-		"set", s.ID, s.Job, s.Base, s.Status, s.Started, s.Finished, s.Codec, s.Recipients, s.Host, rawList(s.Sources), s.Forgotten, s.Counts,
+		"set", s.ID, s.Job, s.Base, s.Consolidates, s.Status, s.Started, s.Finished, s.Codec, s.Recipients, s.Host, rawList(s.Sources), s.Forgotten, s.Counts,
 	})
 	if err != nil {
 		return err

@@ -64,7 +64,8 @@ func TestMigration(t *testing.T) {
 	if jobs, err := c.Jobs(ctx); err != nil || len(jobs) != 1 || jobs[0].Name != "kept" {
 		t.Errorf("jobs after the migration %+v %v", jobs, err)
 	}
-	for _, version := range []int{1, 2} {
+	first := int(sqliteMigrations().last)
+	for _, version := range []int{first, first + 1} {
 		copied := fmt.Sprintf("%s.schema-%d", path, version)
 		info, err := os.Stat(copied)
 		if err != nil || info.Mode().Perm() != 0o600 {
@@ -72,12 +73,60 @@ func TestMigration(t *testing.T) {
 		}
 	}
 	// The copy of the first schema is a catalog of the first schema.
-	old, err := Open(ctx, path+".schema-1", Options{})
+	old, err := Open(ctx, fmt.Sprintf("%s.schema-%d", path, first), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer old.Close()
 	if jobs, err := old.Jobs(ctx); err != nil || len(jobs) != 1 {
 		t.Errorf("jobs of the copy %+v %v", jobs, err)
+	}
+}
+
+// TestSetsOfTheFirstSchema: sets of a catalog that was made before consolidation are what
+// they were.
+func TestSetsOfTheFirstSchema(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	path := filepath.Join(t.TempDir(), "catalog.db")
+	real := sqliteMigrations()
+	text, err := fs.ReadFile(real.steps, "00001_start.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := open(ctx, path, Options{}, migrations{steps: fstest.MapFS{"00001_start.sql": {Data: text}}, last: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := openWriter(path, openTimeout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, statement := range []string{
+		`INSERT INTO jobs (id, name, sources, volumes, changed) VALUES ('job', 'kept', '[]', '[]', 0)`,
+		`INSERT INTO sets (no, id, month, number, job, base, claim, status, phase, host, codec, recipients, sources, started, finished, forgotten,
+			entries, stored, changed, unchanged, excluded, vanished, failed, deleted, bytes_in, bytes_out)
+			VALUES (1, '2026-11_000001', '2026-11', 1, 'job', '', 'word', 'complete', 0, 'host', 'zstd', '[]', '[]', 5, 6, 0, 1, 1, 0, 0, 0, 0, 0, 0, 7, 8)`,
+	} {
+		if _, err := db.ExecContext(ctx, statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if c, err = Open(ctx, path, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	set, err := c.Latest(ctx, "job")
+	if err != nil || set.ID != "2026-11_000001" || set.Consolidates != "" || set.Claim != "word" || set.Counts.BytesOut != 8 {
+		t.Errorf("after the migration: %+v %v", set, err)
+	}
+	if left, err := c.Forgotten(ctx, ""); err != nil || len(left) != 0 {
+		t.Errorf("to be removed: %+v %v", left, err)
 	}
 }

@@ -11,21 +11,34 @@ import (
 )
 
 // Retained lists the sets of a job that were not forgotten, as retention judges
-// them.
-func (c *Catalog) Retained(ctx context.Context, job capstan.JobKey) ([]policy.Set, error) {
-	sets, err := retained(ctx, c.reads, job)
+// them: all, or those that some volumes hold, as these alone hold them.
+func (c *Catalog) Retained(ctx context.Context, job capstan.JobKey, on ...capstan.VolumeID) ([]policy.Set, error) {
+	sets, err := retained(ctx, c.reads, job, on)
 	return sets, c.failed(ctx, "sets of job "+string(job), err)
 }
 
-func retained(ctx context.Context, from queries, job capstan.JobKey) (sets []policy.Set, err error) {
+func retained(ctx context.Context, from queries, job capstan.JobKey, on []capstan.VolumeID) (sets []policy.Set, err error) {
 	at := map[int64]int{}
+	var numbers []int64
 	err = each(ctx, from, sqlRetained, with(string(job)), func(rows *sql.Rows) error {
 		s := policy.Set{Whole: true}
 		var no, started int64
-		err := rows.Scan(&no, &s.ID, &s.Base, &started, &s.Status)
+		err := rows.Scan(&no, &s.ID, &s.Base, &s.Consolidates, &started, &s.Status, &s.Failed)
 		s.Started = fromUnix(started)
 		at[no] = len(sets)
-		sets = append(sets, s)
+		sets, numbers = append(sets, s), append(numbers, no)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = each(ctx, from, sqlResting, with(string(job)), func(rows *sql.Rows) error {
+		var no int64
+		var volume capstan.VolumeID
+		err := rows.Scan(&no, &volume)
+		if i, listed := at[no]; listed {
+			sets[i].On = append(sets[i].On, volume)
+		}
 		return err
 	})
 	if err != nil {
@@ -52,19 +65,25 @@ func retained(ctx context.Context, from queries, job capstan.JobKey) (sets []pol
 			return nil, err
 		}
 	}
-	return sets, nil
+	if len(on) == 0 {
+		return sets, nil
+	}
+	h, err := holdings(ctx, from, job)
+	return h.within(sets, numbers, on), err
 }
 
-// Forget lets go of what decide says of the sets of a job. Reading them, deciding
+// Forget lets go of what decide says of the sets of a job; where volumes are given, on
+// these alone: a set that is wanted on others stays there, and is forgotten only if it
+// is wanted on none. Reading them, deciding
 // and forgetting are one transaction, so that no pin and no finding comes between;
 // decide must not block. A forgotten set is chosen for nothing any more; its copies
 // and demands are forgotten, which makes its volumes answerable for removing them
 // (Forgotten). Each has a line in the audit log, with the reason and why.
 //
 // The caller holds the lock of the job.
-func (c *Catalog) Forget(ctx context.Context, job capstan.JobKey, why string, decide func([]policy.Set) policy.Plan) (plan policy.Plan, err error) {
+func (c *Catalog) Forget(ctx context.Context, job capstan.JobKey, why string, decide func([]policy.Set) policy.Plan, on ...capstan.VolumeID) (plan policy.Plan, err error) {
 	err = c.write(ctx, "forget sets of job "+string(job), func(t *tx) error {
-		sets, err := retained(ctx, t, job)
+		sets, err := retained(ctx, t, job, on)
 		if err != nil {
 			return err
 		}
@@ -77,7 +96,7 @@ func (c *Catalog) Forget(ctx context.Context, job capstan.JobKey, why string, de
 			if why != "" {
 				detail += " (" + why + ")"
 			}
-			if err := t.forget(v.Set, detail, unix(c.now())); err != nil {
+			if err := t.letGo(v.Set, on, detail, unix(c.now())); err != nil {
 				return err
 			}
 		}
@@ -116,12 +135,19 @@ type ForgottenSet struct {
 	At      time.Time          // when it was forgotten
 	Listed  bool               // the catalog still has its entries
 	Volumes []capstan.VolumeID // that hold some of it, as far as is known
+	Kept    bool               // it stays on other volumes, and was not forgotten
 }
 
 // Forgotten lists the forgotten sets of which something is left, on volumes or in
-// the catalog, oldest first. Its job empty: of all jobs.
+// the catalog, oldest first; then those that some volumes are to lose, and that stay on
+// others. Its job empty: of all jobs.
 func (c *Catalog) Forgotten(ctx context.Context, job capstan.JobKey) (sets []ForgottenSet, err error) {
 	sets, err = c.forgotten(ctx, job)
+	if err == nil {
+		var more []ForgottenSet
+		more, err = c.released(ctx, job)
+		sets = append(sets, more...)
+	}
 	return sets, c.failed(ctx, "forgotten sets", err)
 }
 
@@ -159,7 +185,7 @@ func (c *Catalog) WasForgotten(ctx context.Context, id capstan.SetID) (at time.T
 	return fromUnix(nanoseconds), forgotten, c.failed(ctx, "set "+string(id), err)
 }
 
-// Erased records that a volume holds nothing of a forgotten set any more, after its
+// Erased records that a volume holds nothing any more of a set that it was to lose, after its
 // removal is durable there. It may be repeated. Where a lease of the fences is not
 // held any more, nothing changes: capstan.ErrLeaseLost.
 func (c *Catalog) Erased(ctx context.Context, id capstan.SetID, volume capstan.VolumeID, detail string, fences ...Fence) error {
@@ -171,8 +197,15 @@ func (c *Catalog) Erased(ctx context.Context, id capstan.SetID, volume capstan.V
 		if err != nil {
 			return err
 		}
-		if !found || set.forgotten == 0 {
+		released, err := t.one(sqlIsReleased, with(set.no, string(volume)), new(int64))
+		if err != nil {
+			return err
+		}
+		if !found || set.forgotten == 0 && !released {
 			return unknownSet(id)
+		}
+		if _, err := t.exec(sqlDropReleased, set.no, string(volume)); err != nil {
+			return err
 		}
 		touched, err := t.exec(sqlDropDemand, set.no, string(volume))
 		if err == nil {

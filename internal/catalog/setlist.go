@@ -28,7 +28,8 @@ type SetCopies struct {
 	States map[capstan.CopyState]int
 }
 
-// Sets lists the sets, newest first.
+// Sets lists the sets, newest first: a consolidated one comes right before the one
+// whose tree it holds.
 func (c *Catalog) Sets(ctx context.Context, filter SetFilter) ([]SetInfo, error) {
 	sets, err := c.sets(ctx, filter)
 	return sets, c.failed(ctx, "list sets", err)

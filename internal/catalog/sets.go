@@ -22,10 +22,21 @@ const (
 // BeginSet makes the next set of the month of now, with status running. The job
 // must be known. No id is given twice, also after the set is gone.
 func (c *Catalog) BeginSet(ctx context.Context, job capstan.JobKey, host string, codec capstan.Codec, sources []string, now time.Time) (capstan.Set, error) {
-	set := capstan.Set{
-		Job: job, Status: capstan.RunRunning, Started: now, Codec: codec, Host: host, Sources: sources,
-		Claim: rand.Text(),
-	}
+	return c.beginSet(ctx, capstan.Set{Job: job, Started: now, Codec: codec, Host: host, Sources: sources}, now)
+}
+
+// BeginConsolidated is BeginSet for a set that is to hold the tree of another one, by
+// itself: it stands in time where that one stands, and is encrypted to the recipients.
+func (c *Catalog) BeginConsolidated(ctx context.Context, of capstan.Set, codec capstan.Codec, recipients []string, now time.Time) (capstan.Set, error) {
+	return c.beginSet(ctx, capstan.Set{
+		Job: of.Job, Consolidates: of.ID, Started: of.Started, Codec: codec, Recipients: recipients, Host: of.Host, Sources: of.Sources,
+	}, now)
+}
+
+// beginSet makes the row of a set, all at once, so that no kill leaves one of which
+// nobody knows what it was to be.
+func (c *Catalog) beginSet(ctx context.Context, set capstan.Set, now time.Time) (capstan.Set, error) {
+	set.Status, set.Claim = capstan.RunRunning, rand.Text()
 	err := c.write(ctx, "begin a set", func(t *tx) error {
 		number, err := t.nextNumber(capstan.NewSetID(now, 1).Month())
 		if err != nil {
@@ -85,7 +96,7 @@ func (t *tx) insertSet(set *capstan.Set, phase int) (no int64, err error) {
 	}
 	n := &set.Counts
 	_, err = t.exec(sqlInsertSet, set.ID.Month(), set.ID.Number(), phase,
-		no, string(set.ID), string(set.Job), string(set.Base), set.Claim, string(set.Status), unix(set.Started), unix(set.Finished), string(set.Codec),
+		no, string(set.ID), string(set.Job), string(set.Base), string(set.Consolidates), set.Claim, string(set.Status), unix(set.Started), unix(set.Finished), string(set.Codec),
 		recipients, set.Host, sources, 0, n.Entries, n.Stored, n.Changed, n.Unchanged, n.Excluded, n.Vanished, n.Failed, n.Deleted,
 		int64(n.BytesIn), int64(n.BytesOut))
 	switch {
@@ -256,7 +267,7 @@ func scanSet(rows *sql.Rows) (r setRow, err error) {
 	var sources, recipients string
 	var started, finished, forgotten int64
 	s, n := &r.set, &r.set.Counts
-	err = rows.Scan(&r.no, &s.ID, &s.Job, &s.Base, &s.Claim, &s.Status, &started, &finished, &s.Codec, &recipients, &s.Host, &sources, &forgotten,
+	err = rows.Scan(&r.no, &s.ID, &s.Job, &s.Base, &s.Consolidates, &s.Claim, &s.Status, &started, &finished, &s.Codec, &recipients, &s.Host, &sources, &forgotten,
 		&n.Entries, &n.Stored, &n.Changed, &n.Unchanged, &n.Excluded, &n.Vanished, &n.Failed, &n.Deleted, &n.BytesIn, &n.BytesOut)
 	if err != nil {
 		return r, err

@@ -38,7 +38,11 @@ const (
 
 // Sets. What is being imported or deleted (phase <> 0) is not there for people.
 const (
-	setColumns = `no, id, job, base, claim, status, started, finished, codec, recipients, host, sources, forgotten,
+	// setOrder is the order of time, the newest set first: a consolidated set stands right
+	// after the one whose tree it holds.
+	setOrder = `ORDER BY CASE consolidates WHEN '' THEN month ELSE substr(consolidates, 1, 7) END DESC,
+		CASE consolidates WHEN '' THEN number ELSE CAST(substr(consolidates, 9) AS BIGINT) END DESC, month DESC, number DESC`
+	setColumns = `no, id, job, base, consolidates, claim, status, started, finished, codec, recipients, host, sources, forgotten,
 		entries, stored, changed, unchanged, excluded, vanished, failed, deleted, bytes_in, bytes_out`
 	sqlTakeNumber    = `UPDATE counters SET last = last + 1 WHERE name = ?`
 	sqlFirstNumber   = `INSERT INTO counters (name, last) VALUES (?, 1)`
@@ -46,14 +50,14 @@ const (
 	sqlNumberTaken   = `UPDATE counters SET last = ? WHERE name = ? AND last < ?`
 	sqlMonthKnown    = `INSERT INTO counters (name, last) SELECT ?, ? WHERE NOT EXISTS (SELECT 1 FROM counters WHERE name = ?)`
 	sqlStillThere    = `SELECT 1 FROM sets WHERE no = ? AND phase = 0`
-	sqlInsertSet     = `INSERT INTO sets (month, number, phase, ` + setColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	sqlInsertSet     = `INSERT INTO sets (month, number, phase, ` + setColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	sqlSet           = `SELECT ` + setColumns + ` FROM sets WHERE id = ? AND phase = 0`
 	sqlSetAnyPhase   = `SELECT no, phase, status, forgotten FROM sets WHERE id = ?`
-	sqlSets          = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 ORDER BY month DESC, number DESC`
-	sqlSetsOfJob     = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 AND job = ? ORDER BY month DESC, number DESC`
+	sqlSets          = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 ` + setOrder
+	sqlSetsOfJob     = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 AND job = ? ` + setOrder
 	sqlOpenSets      = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 AND job = ? AND status IN ('running', 'interrupted') ORDER BY month DESC, number DESC`
-	sqlLatest        = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 AND forgotten = 0 AND status IN ('complete', 'partial') ORDER BY month DESC, number DESC LIMIT 1`
-	sqlLatestOfJob   = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 AND forgotten = 0 AND status IN ('complete', 'partial') AND job = ? ORDER BY month DESC, number DESC LIMIT 1`
+	sqlLatest        = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 AND forgotten = 0 AND status IN ('complete', 'partial') ` + setOrder + ` LIMIT 1`
+	sqlLatestOfJob   = `SELECT ` + setColumns + ` FROM sets WHERE phase = 0 AND forgotten = 0 AND status IN ('complete', 'partial') AND job = ? ` + setOrder + ` LIMIT 1`
 	sqlFinishSet     = `UPDATE sets SET status = ?, finished = ?, entries = ?, stored = ?, changed = ?, unchanged = ?, excluded = ?, vanished = ?, failed = ?, deleted = ?, bytes_in = ?, bytes_out = ? WHERE no = ?`
 	sqlSetBase       = `UPDATE sets SET base = ? WHERE no = ?`
 	sqlSetEncrypted  = `UPDATE sets SET recipients = ? WHERE no = ?`
@@ -90,9 +94,10 @@ const (
 
 // Retention.
 const (
-	sqlRetained = `SELECT no, id, base, started, status FROM sets WHERE phase = 0 AND forgotten = 0 AND job = ? ORDER BY month, number`
+	sqlRetained = `SELECT no, id, base, consolidates, started, status, failed FROM sets WHERE phase = 0 AND forgotten = 0 AND job = ? ORDER BY month, number`
 	sqlLacking  = `SELECT DISTINCT a.set_no FROM archives a, sets s WHERE a.set_no = s.no AND s.job = ? AND a.committed = 1
 		AND NOT EXISTS (SELECT 1 FROM copies c WHERE c.set_no = a.set_no AND c.number = a.number AND c.state IN ('written', 'verified'))`
+	sqlResting      = `SELECT d.set_no, d.volume FROM demands d, sets s WHERE d.set_no = s.no AND s.job = ? AND d.state = 'written' ORDER BY d.set_no, d.volume`
 	sqlWaiting      = `SELECT DISTINCT d.set_no FROM demands d, sets s WHERE d.set_no = s.no AND s.job = ? AND d.state NOT IN ('written', 'forgotten')`
 	sqlInUse        = `SELECT s.no FROM runs r, sets s WHERE r.set_id = s.id AND s.job = ? AND r.status = 'running'`
 	sqlPinned       = `SELECT p.set_no FROM pins p, sets s WHERE p.set_no = s.no AND s.job = ?`
@@ -102,6 +107,16 @@ const (
 	sqlDeletePin    = `DELETE FROM pins WHERE set_no = ?`
 	sqlDemandCopies = `INSERT INTO demands (set_no, volume, state) SELECT DISTINCT c.set_no, c.volume, 'forgotten' FROM copies c WHERE c.set_no = ?
 		AND NOT EXISTS (SELECT 1 FROM demands d WHERE d.set_no = c.set_no AND d.volume = c.volume)`
+	sqlDemandsOfJob   = `SELECT d.set_no, d.volume, d.state FROM demands d, sets s WHERE d.set_no = s.no AND s.job = ?`
+	sqlArchivesOfJob  = `SELECT a.set_no, a.number FROM archives a, sets s WHERE a.set_no = s.no AND s.job = ? AND a.committed = 1`
+	sqlGoodOfJob      = `SELECT c.set_no, c.number, c.volume FROM copies c, sets s WHERE c.set_no = s.no AND s.job = ? AND c.state IN ('written', 'verified')`
+	sqlReleaseDemand  = `UPDATE demands SET state = 'forgotten' WHERE set_no = ? AND volume = ? AND state <> 'forgotten'`
+	sqlReleaseCopies  = `UPDATE copies SET state = 'forgotten', changed = ?, problem = '' WHERE set_no = ? AND volume = ? AND state <> 'forgotten'`
+	sqlRelease        = `INSERT INTO released (set_no, volume) VALUES (?, ?)`
+	sqlIsReleased     = `SELECT 1 FROM released WHERE set_no = ? AND volume = ?`
+	sqlReleased       = `SELECT s.id, s.job, s.claim, s.started, r.volume FROM released r, sets s WHERE r.set_no = s.no AND s.phase = 0 AND s.forgotten = 0 ORDER BY s.month, s.number, r.volume`
+	sqlDropReleased   = `DELETE FROM released WHERE set_no = ? AND volume = ?`
+	sqlDeleteReleased = `DELETE FROM released WHERE set_no = ?`
 	sqlDropDemand     = `DELETE FROM demands WHERE set_no = ? AND volume = ?`
 	sqlDropCopies     = `DELETE FROM copies WHERE set_no = ? AND volume = ?`
 	sqlLeftOfGoneSets = `SELECT count(*) FROM archives a, sets s WHERE a.set_no = s.no AND s.phase = 3`

@@ -2,6 +2,7 @@ package catalog_test
 
 import (
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -60,13 +61,14 @@ func testRetention(t *testing.T, open opener) {
 	must(t, c.FinishRun(ctx, reading, capstan.RunComplete, capstan.Counts{}, nil))
 	sets, err := c.Retained(ctx, job)
 	must(t, err)
+	on := []capstan.VolumeID{volume}
 	want := []policy.Set{
-		{ID: whole, Started: noon, Status: capstan.RunComplete, Whole: true, Pinned: true},
-		{ID: damaged, Started: noon, Status: capstan.RunComplete},
-		{ID: waiting, Started: noon, Status: capstan.RunComplete, Whole: true, Waiting: true},
+		{ID: whole, On: on, Started: noon, Status: capstan.RunComplete, Whole: true, Pinned: true},
+		{ID: damaged, On: on, Started: noon, Status: capstan.RunComplete},
+		{ID: waiting, On: on, Started: noon, Status: capstan.RunComplete, Whole: true, Waiting: true},
 		{ID: open3.ID, Base: waiting, Started: noon, Status: capstan.RunRunning, Whole: true},
 	}
-	if !slices.Equal(sets, want) {
+	if !slices.EqualFunc(sets, want, func(a, b policy.Set) bool { return reflect.DeepEqual(a, b) }) {
 		t.Errorf("got  %+v\nwant %+v", sets, want)
 	}
 	must(t, c.SetCopy(ctx, damaged, 1, "second", capstan.CopyVerified, "", noon))

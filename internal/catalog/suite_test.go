@@ -62,6 +62,8 @@ var suite = []struct {
 	{"DeleteSet", testDeleteSet},
 	{"DeletedWhileRead", testDeletedWhileRead},
 	{"Retention", testRetention},
+	{"Release", testRelease},
+	{"Consolidated", testConsolidated},
 	{"Pins", testPins},
 	{"Forgotten", testForgotten},
 	{"ImportForgotten", testImportForgotten},

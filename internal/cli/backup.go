@@ -131,15 +131,8 @@ func (a *app) backup(ctx context.Context, args []string, flags backupFlags) erro
 	if err != nil {
 		return err
 	}
-	if flags.timeout > 0 {
-		timeout := &capstan.Error{
-			Class: capstan.ErrInterrupted, Op: "backup", Err: fmt.Errorf("--timeout %s is over", flags.timeout),
-			Safe: "sealed archives are kept", Next: "the next call resumes",
-		}
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, flags.timeout, timeout)
-		defer cancel()
-	}
+	ctx, cancel := withTimeout(ctx, "backup", flags.timeout)
+	defer cancel()
 	return a.with(ctx, func(ctx context.Context, d *daemon.Daemon) error {
 		if recipients != nil && recipients.Weak() != "" {
 			a.printer.Warn("%s", recipients.Weak())
@@ -156,6 +149,17 @@ func (a *app) backup(ctx context.Context, args []string, flags backupFlags) erro
 				})
 			},
 		})
+	})
+}
+
+// withTimeout interrupts a run after a time; 0: never.
+func withTimeout(ctx context.Context, op string, after time.Duration) (context.Context, context.CancelFunc) {
+	if after == 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeoutCause(ctx, after, &capstan.Error{
+		Class: capstan.ErrInterrupted, Op: op, Err: fmt.Errorf("--timeout %s is over", after),
+		Safe: "sealed archives are kept", Next: "the next call resumes",
 	})
 }
 

@@ -153,6 +153,8 @@ func goOn(run catalog.Run) string {
 	switch run.Kind {
 	case "backup", "resume":
 		return "the next run of its job resumes"
+	case "consolidate":
+		return "the same call resumes"
 	case "retry":
 		return fmt.Sprintf("for the rest: capstan retry %d", run.ID)
 	}

@@ -21,6 +21,7 @@ import (
 type forgetFlags struct {
 	rules  policy.Rules
 	within string
+	pool   string
 	yes    bool
 }
 
@@ -29,6 +30,7 @@ func (f *forgetFlags) add(flags *pflag.FlagSet) {
 		flags.IntVar(rule.n, rule.flag, 0, rule.usage)
 	}
 	flags.StringVar(&f.within, "keep-within", "", "keep the sets of this long before the job's newest one: 30d, 6m, 2y")
+	flags.StringVar(&f.pool, "pool", "", "judge what the volumes of this pool hold, and let go there alone; the rules are the pool's unless given")
 	flags.BoolVar(&f.yes, "yes", false, "do it; without, the plan is printed and nothing is changed")
 }
 
@@ -81,7 +83,9 @@ is not there at the moment is named, with exit code 3; the next forget, or the n
 backup to it, removes what is left on it.
 
 The rules come from the flags; with --job alone from keep in the job's
-configuration, and with nothing at all from every configured job that has one. A set
+configuration, with --pool alone from keep of the pool, and with nothing at all from
+every configured job that has one. With --pool, each job's sets are judged as the
+volumes of that pool hold them, and are let go there alone: on others they stay. A set
 is kept if any rule keeps it. Days, weeks and months are those of this machine's time
 zone ($TZ). In --keep-within, m is months.
 
@@ -91,6 +95,7 @@ that is running or interrupted; one that a volume has yet to get; a pinned one
 of these holds it; of several, all go or none (exit code 4).`,
 		Example: `  capstan forget --keep-daily 14 --keep-weekly 8 --keep-monthly 12
   capstan forget --job files --yes
+  capstan forget --pool offsite --keep-monthly 24 --yes
   capstan forget --keep-within 6m --keep-last 3 --json
   capstan forget 2026-11_000001 2026-11_000002 --yes`,
 		ValidArgsFunction: a.completeSets,
@@ -113,9 +118,16 @@ of these holds it; of several, all go or none (exit code 4).`,
 
 // forget plans, job by job, and with --yes does it.
 func (a *app) forget(ctx context.Context, d *daemon.Daemon, args []string, flags forgetFlags) error {
+	pool, err := a.forgetPool(ctx, d, &flags, len(args) > 0)
+	if err != nil {
+		return err
+	}
 	tasks, err := a.forgetTasks(ctx, d, args, flags.rules)
 	if err != nil {
 		return err
+	}
+	for i := range tasks {
+		tasks[i].Volumes = pool
 	}
 	sets, err := d.Catalog.Sets(ctx, catalog.SetFilter{})
 	if err != nil {
@@ -150,6 +162,43 @@ func (a *app) forget(ctx context.Context, d *daemon.Daemon, args []string, flags
 		err = errors.Join(err, a.forgetResult(ctx, &report))
 	}
 	return errors.Join(append(failures, err)...)
+}
+
+// forgetPool finds the volumes of the pool that was named, and takes its rules where
+// none are given; nil for no pool.
+func (a *app) forgetPool(ctx context.Context, d *daemon.Daemon, flags *forgetFlags, named bool) (volumes []capstan.VolumeID, err error) {
+	if flags.pool == "" {
+		return nil, nil
+	}
+	locations, err := a.settings.File.Pool(flags.pool)
+	if err != nil {
+		return nil, err
+	}
+	for _, location := range locations {
+		path, err := daemon.VolumePath(location)
+		if err != nil {
+			return nil, err
+		}
+		info, known, err := d.Catalog.VolumeByLocation(ctx, path)
+		if err != nil {
+			return nil, err
+		}
+		if known {
+			volumes = append(volumes, info.ID)
+		}
+	}
+	if len(volumes) == 0 {
+		return nil, &capstan.Error{
+			Class: capstan.ErrNotFound, Op: "forget in pool", Object: flags.pool, Err: errors.New("the catalog knows none of its volumes"), Safe: "nothing was changed",
+		}
+	}
+	if flags.rules.Empty() && !named {
+		i := slices.IndexFunc(a.settings.File.Pools, func(p config.Pool) bool { return p.Name == flags.pool })
+		if flags.rules = a.settings.File.Pools[i].Keep; flags.rules.Empty() {
+			return nil, usage("pool %s has no keep in the configuration: give --keep-last, --keep-daily and the like", flags.pool)
+		}
+	}
+	return volumes, nil
 }
 
 // forgetPlan prints what would be done.
@@ -214,7 +263,7 @@ func (a *app) namedTasks(ctx context.Context, d *daemon.Daemon, args []string) (
 	}
 	for _, name := range args {
 		task := pipeline.Forget{Why: "by " + caller(), Finish: true}
-		if i := slices.IndexFunc(forgotten, func(s catalog.ForgottenSet) bool { return string(s.ID) == name }); i >= 0 {
+		if i := slices.IndexFunc(forgotten, func(s catalog.ForgottenSet) bool { return string(s.ID) == name && !s.Kept }); i >= 0 {
 			task.Job = forgotten[i].Job
 		} else {
 			set, err := a.set(ctx, d, name)

@@ -31,6 +31,8 @@ func advise(told *capstan.Error, command string) error {
 	switch command {
 	case "backup":
 		advised.Safe, advised.Next = "what is sealed is kept", "the next call of the same backup resumes"
+	case "consolidate":
+		advised.Safe, advised.Next = "what is sealed is kept, and no other set was touched", "the next call of the same consolidation resumes"
 	case "restore":
 		advised.Safe, advised.Next = "what was restored is whole", "run it again with --overwrite"
 	case "verify":

@@ -49,7 +49,7 @@ volume; 11 locked by another run; 12 wrong key; 130 interrupted.`,
 		a.backupCommand(), a.restoreCommand(), a.verifyCommand(), a.setsCommand(), a.showCommand(), a.lsCommand(),
 		a.findCommand(), a.catCommand(), a.diffCommand(), a.catalogCommand(), a.doctorCommand(), a.versionCommand(),
 		a.jobsCommand(), a.runsCommand(), a.watchCommand(), a.cancelCommand(), a.retryCommand(), a.abandonCommand(),
-		a.forgetCommand(), a.pinCommand(), a.unpinCommand(), a.keyCommand(), a.pgCommand(), a.initCommand(), environmentTopic(),
+		a.forgetCommand(), a.consolidateCommand(), a.pinCommand(), a.unpinCommand(), a.keyCommand(), a.pgCommand(), a.initCommand(), environmentTopic(),
 	)
 	completionOf(root)
 	return root

@@ -24,6 +24,9 @@ type setLine struct {
 	BytesIn  capstan.Bytes     `json:"bytes_in"`
 	BytesOut capstan.Bytes     `json:"bytes_out"`
 	Copies   int               `json:"copies"`
+	// The set that it builds on, or whose tree it holds by itself.
+	Base         capstan.SetID `json:"base,omitempty"`
+	Consolidates capstan.SetID `json:"consolidates,omitempty"`
 	// Of few sets: somebody keeps it; it was let go, and is about to be removed.
 	Pinned    bool `json:"pinned,omitempty"`
 	Forgotten bool `json:"forgotten,omitempty"`
@@ -65,6 +68,7 @@ func (a *app) sets(ctx context.Context, d *daemon.Daemon) error {
 			line := setLine{
 				Set: set.ID, Job: set.Job, Status: set.Status, Started: set.Started, Entries: set.Counts.Entries,
 				BytesIn: set.Counts.BytesIn, BytesOut: set.Counts.BytesOut, Copies: there(copies),
+				Base: set.Base, Consolidates: set.Consolidates,
 				Pinned: pinned[set.ID].Set != "", Forgotten: set.Forgotten,
 			}
 			if err := a.object(line); err != nil {
@@ -179,7 +183,7 @@ func (a *app) show(ctx context.Context, d *daemon.Daemon, set capstan.Set) error
 	detail := setDetail{
 		setLine: setLine{
 			Set: set.ID, Job: set.Job, Status: set.Status, Started: set.Started, Entries: set.Counts.Entries,
-			BytesIn: set.Counts.BytesIn, BytesOut: set.Counts.BytesOut,
+			BytesIn: set.Counts.BytesIn, BytesOut: set.Counts.BytesOut, Base: set.Base, Consolidates: set.Consolidates,
 		},
 		Finished: set.Finished, Host: set.Host, Codec: set.Codec, Recipients: set.Recipients, Sources: set.Sources, Counts: set.Counts,
 	}

@@ -83,6 +83,9 @@ func (a *app) backupSummary(ctx context.Context, s pipeline.Summary) {
 			fmt.Fprintf(&b, "  %s %s\n", output.Count(part.n), part.what)
 		}
 	}
+	if s.Consolidates != "" {
+		fmt.Fprintf(&b, "  it holds the tree of set %s, and builds on no other\n", s.Consolidates)
+	}
 	deliveries(&b, s)
 	bottleneck(&b, s.Bound)
 	a.kept = true
@@ -185,6 +188,12 @@ func (a *app) showText(d setDetail) error {
 	fmt.Fprintf(&b, "set       %s\nstatus    %s\njob       %s\nhost      %s\n", d.Set, d.Status, d.Job, d.Host)
 	for _, source := range d.Sources {
 		fmt.Fprintf(&b, "source    %s\n", output.Clean(source))
+	}
+	if d.Base != "" {
+		fmt.Fprintf(&b, "builds on %s\n", d.Base)
+	}
+	if d.Consolidates != "" {
+		fmt.Fprintf(&b, "tree of   %s, consolidated\n", d.Consolidates)
 	}
 	fmt.Fprintf(&b, "started   %s\n", d.Started.Local().Format(timeLayout))
 	if !d.Finished.IsZero() {

@@ -236,11 +236,12 @@ func (a *app) printOutcome(ctx context.Context, run catalog.Run) (problem string
 		into  any
 		print func()
 	}{
-		"backup":  {&backup, func() { a.backupSummary(ctx, backup) }},
-		"resume":  {&backup, func() { a.backupSummary(ctx, backup) }},
-		"retry":   {&backup, func() { a.deliverySummary(ctx, backup) }},
-		"restore": {&restore, func() { a.restoreSummary(ctx, restore) }},
-		"verify":  {&verify, func() { a.verifySummary(ctx, verify) }},
+		"backup":      {&backup, func() { a.backupSummary(ctx, backup) }},
+		"resume":      {&backup, func() { a.backupSummary(ctx, backup) }},
+		"consolidate": {&backup, func() { a.backupSummary(ctx, backup) }},
+		"retry":       {&backup, func() { a.deliverySummary(ctx, backup) }},
+		"restore":     {&restore, func() { a.restoreSummary(ctx, restore) }},
+		"verify":      {&verify, func() { a.verifySummary(ctx, verify) }},
 	}
 	known, ok := summaries[run.Kind]
 	switch {

@@ -38,7 +38,8 @@ type Volume struct {
 // Pool is a group of volumes.
 type Pool struct {
 	Name    string
-	Volumes []string // names of volumes
+	Volumes []string     // names of volumes
+	Keep    policy.Rules // which sets retention keeps on them; empty: all
 }
 
 // Job is a named plan. Every field has its value: the job's own, else that of

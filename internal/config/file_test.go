@@ -96,7 +96,7 @@ func TestParse(t *testing.T) {
 			{"nas", "/etc/capstan/nas/backup"},
 			{"cloud", "s3://bucket/prefix?region=x"},
 		},
-		Pools: []Pool{{"both", []string{"disk", "nas"}}},
+		Pools: []Pool{{Name: "both", Volumes: []string{"disk", "nas"}}},
 		Jobs: []Job{
 			{
 				Name: "all-defaults", Sources: []string{"/etc/capstan/data"}, To: []string{"/mnt/disk"}, Exclude: []string{"*.tmp"},

@@ -24,10 +24,10 @@ var keepKeys = [...]key[policy.Rules]{
 
 // readKeep reads the rules of retention, in place of those that were there. A rule
 // of none is refused: it would look like one that lets everything go.
-func readKeep(v value, j *Job) {
+func readKeep(v value, rules *policy.Rules) {
 	before := len(v.r.problems)
-	j.Keep = policy.Rules{}
-	if found := fields(v, keepKeys[:], &j.Keep); len(found) == 0 && len(v.r.problems) == before {
+	*rules = policy.Rules{}
+	if found := fields(v, keepKeys[:], rules); len(found) == 0 && len(v.r.problems) == before {
 		v.wrong("give at least one rule, such as last: 7")
 	}
 }

@@ -33,6 +33,7 @@ var volumeKeys = [...]key[Volume]{
 // The keys of a pool.
 var poolKeys = [...]key[Pool]{
 	{"volumes", readMembers},
+	{"keep", func(v value, p *Pool) { readKeep(v, &p.Keep) }},
 }
 
 // The keys of a job that defaults has as well. A flag of backup has the same
@@ -71,7 +72,7 @@ var sharedKeys = [...]key[Job]{
 	{"stall_fail", func(v value, j *Job) { j.StallFail, _ = v.duration(0) }},
 	{"pre", func(v value, j *Job) { j.Pre = v.hooks(PreHook, preKeys[:]) }},
 	{"post", func(v value, j *Job) { j.Post = v.hooks(PostHook, postKeys[:]) }},
-	{"keep", readKeep},
+	{"keep", func(v value, j *Job) { readKeep(v, &j.Keep) }},
 	{"forget_after", func(v value, j *Job) { j.ForgetAfter = v.truth() }},
 }
 

@@ -108,6 +108,9 @@ func (p *Plan) backup(key capstan.JobKey, lock *catalog.Lock) pipeline.Backup {
 // backup makes the backup, which closes the volumes: a hook after it may unmount them.
 func (r Runner) backup(ctx context.Context, b pipeline.Backup, opened Opened) (pipeline.Summary, error) {
 	b.Sources, b.Volumes, b.Stage = opened.Sources, opened.Volumes, opened.Stage
+	if b.Consolidates != "" {
+		return r.Engine.Consolidate(ctx, b)
+	}
 	return r.Engine.Backup(ctx, b)
 }
 

@@ -12,25 +12,27 @@ import (
 
 // setLine is the first line.
 type setLine struct {
-	Type       string            `json:"type"`
-	Format     int               `json:"format"`
-	Set        capstan.SetID     `json:"set"`
-	Job        capstan.JobKey    `json:"job,omitempty"`
-	Base       capstan.SetID     `json:"base,omitempty"`
-	Status     capstan.RunStatus `json:"status"`
-	Started    time.Time         `json:"started,omitzero"`
-	Finished   time.Time         `json:"finished,omitzero"`
-	Codec      capstan.Codec     `json:"codec"`
-	Recipients []string          `json:"recipients,omitempty"` // empty: not encrypted
-	Host       string            `json:"host,omitempty"`
-	Sources    []string          `json:"sources"`
-	SourcesB64 [][]byte          `json:"sources_b64,omitempty"` // all of them, when one is not UTF-8
-	Counts     json.RawMessage   `json:"counts"`
+	Type   string         `json:"type"`
+	Format int            `json:"format"`
+	Set    capstan.SetID  `json:"set"`
+	Job    capstan.JobKey `json:"job,omitempty"`
+	Base   capstan.SetID  `json:"base,omitempty"`
+	// Consolidates: the set whose tree this one holds by itself.
+	Consolidates capstan.SetID     `json:"consolidates,omitempty"`
+	Status       capstan.RunStatus `json:"status"`
+	Started      time.Time         `json:"started,omitzero"`
+	Finished     time.Time         `json:"finished,omitzero"`
+	Codec        capstan.Codec     `json:"codec"`
+	Recipients   []string          `json:"recipients,omitempty"` // empty: not encrypted
+	Host         string            `json:"host,omitempty"`
+	Sources      []string          `json:"sources"`
+	SourcesB64   [][]byte          `json:"sources_b64,omitempty"` // all of them, when one is not UTF-8
+	Counts       json.RawMessage   `json:"counts"`
 }
 
 func wireSet(s capstan.Set) any {
 	line := setLine{
-		Type: "set", Format: Format, Set: s.ID, Job: s.Job, Base: s.Base, Status: s.Status,
+		Type: "set", Format: Format, Set: s.ID, Job: s.Job, Base: s.Base, Consolidates: s.Consolidates, Status: s.Status,
 		Started: s.Started, Finished: s.Finished, Codec: s.Codec, Recipients: s.Recipients, Host: s.Host, Sources: s.Sources,
 	}
 	line.Counts, _ = json.Marshal(s.Counts) // numbers only
@@ -52,13 +54,19 @@ func (l *setLine) set() (capstan.Set, error) {
 	if err != nil {
 		return capstan.Set{}, err
 	}
-	if l.Base != "" {
-		if _, err := capstan.ParseSetID(string(l.Base)); err != nil {
-			return capstan.Set{}, fmt.Errorf("base: %w", err)
+	for _, other := range []struct {
+		field string
+		id    capstan.SetID
+	}{{"base", l.Base}, {"consolidates", l.Consolidates}} {
+		if other.id == "" {
+			continue
+		}
+		if _, err := capstan.ParseSetID(string(other.id)); err != nil {
+			return capstan.Set{}, fmt.Errorf("%s: %w", other.field, err)
 		}
 	}
 	set := capstan.Set{
-		ID: id, Job: l.Job, Base: l.Base, Status: l.Status, Started: l.Started, Finished: l.Finished,
+		ID: id, Job: l.Job, Base: l.Base, Consolidates: l.Consolidates, Status: l.Status, Started: l.Started, Finished: l.Finished,
 		Codec: l.Codec, Recipients: l.Recipients, Host: l.Host, Sources: l.Sources,
 	}
 	if len(l.SourcesB64) > 0 {

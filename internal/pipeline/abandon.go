@@ -62,7 +62,7 @@ func (e *Engine) Abandon(ctx context.Context, id capstan.RunID, lose bool, open 
 	if finished(set) {
 		err = run.rate(ctx)
 	} else if err = e.Catalog.SetStatus(ctx, set.ID, capstan.RunFailed, set.Counts); err == nil {
-		_, err = e.Catalog.InterruptRuns(ctx, set.Job, kindBackup, kindResume)
+		_, err = e.Catalog.InterruptRuns(ctx, set.Job, kindBackup, kindResume, kindConsolidate)
 	}
 	if err == nil {
 		err = e.Catalog.Audit(ctx, "abandon", string(set.ID), fmt.Sprintf("run %d, %d volumes, %d archives lost", id, len(volumes), len(only)))

@@ -33,10 +33,16 @@ type Backup struct {
 	Level       int
 	ArchiveSize capstan.Bytes // of the tar stream, before compression
 	Mode        Mode          // empty: Full
-	// Recipients are those who will be able to read the set; nil: it is not encrypted.
+	// Consolidates is the set whose tree is packed in place of Sources, see Consolidate.
+	Consolidates capstan.SetID
+	// Recipients are those who will be able to read the set; nil: it is not encrypted,
+	// or as the set is that it consolidates.
 	Recipients *envelope.Recipients
 	Limit      *copier.Limit // of the bytes a second that volumes get; nil: none
 	Patience   Patience
+	// Passphrase is that of a set that is consolidated and is encrypted with one, if
+	// Recipients are not given; nil: there is none.
+	Passphrase envelope.Passphrase
 	// Lock is the job's lock, of a caller that does more under it and frees it
 	// itself; nil: it is taken for this run.
 	Lock *catalog.Lock
@@ -65,6 +71,10 @@ func (e *Engine) Backup(ctx context.Context, job Backup) (Summary, error) {
 	run.cancel = cancel
 	runErr, stuck := e.watched(ctx, cancel, job.Patience, run, func(ctx context.Context) error {
 		err := run.fitArchives(ctx)
+		if err == nil && run.Consolidates != "" {
+			defer run.closeChain()
+			err = run.openChain(ctx)
+		}
 		if err == nil {
 			err = run.claim(ctx)
 		}
@@ -107,8 +117,10 @@ func (e *Engine) lockJob(ctx context.Context, job Backup) (unlocker, error) {
 			return nil, err
 		}
 	}
-	if err := e.Catalog.EnsureJob(ctx, job.Job, job.JobName, specs, locations); err != nil {
-		return nil, err
+	if job.Consolidates == "" { // whose job is as its own runs have it
+		if err := e.Catalog.EnsureJob(ctx, job.Job, job.JobName, specs, locations); err != nil {
+			return nil, err
+		}
 	}
 	if job.Lock != nil {
 		return held{}, nil
@@ -129,7 +141,8 @@ type backupRun struct {
 	run     capstan.RunID
 	cancel  context.CancelCauseFunc // ends the run; the error is why
 	resumed bool
-	before  *View // of the set that this one builds on; nil for a full set
+	before  *View  // of the set that this one builds on; nil for a full set
+	chain   *chain // that the run consolidates; nil: none
 	tally   tally
 	adopted map[capstan.ArchiveNumber]bool // sealed by an interrupted run of this set
 	stale   map[capstan.ArchiveNumber]bool // of these, those that hold what the source has no more
@@ -147,7 +160,7 @@ type backupRun struct {
 func (r *backupRun) work(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	beatCtx, stop := context.WithCancel(ctx)
-	group.Go(func() error { return r.heartbeat(beatCtx, kindBackup) })
+	group.Go(func() error { return r.heartbeat(beatCtx, r.kind()) })
 	group.Go(func() error {
 		defer stop()
 		r.startQueue(ctx)
@@ -184,7 +197,7 @@ func (r *backupRun) pack(ctx context.Context) (err error) {
 	defer done()
 	packer := archive.NewPacker(ctx, archive.Options{
 		Codec: r.Codec, Level: r.Level, ArchiveSize: r.ArchiveSize,
-		Workers: r.Workers, Memory: r.Memory * 3 / 4, Hooks: hooks,
+		Workers: r.Workers, Memory: r.packMemory(), Hooks: hooks,
 	}, sink)
 	err = r.scan(ctx, packer, sink, baseline)
 	if err != nil {

@@ -36,6 +36,15 @@ func (r *backupRun) base(ctx context.Context) (capstan.SetID, error) {
 		if r.Mode == Differential && set.Base != "" {
 			continue
 		}
+		if set.Consolidates != "" {
+			whole, err := r.isOnAll(ctx, set.ID)
+			if err != nil {
+				return "", err
+			}
+			if !whole {
+				continue // the set whose tree it holds comes next
+			}
+		}
 		view, err := r.View(ctx, set.ID)
 		if err != nil {
 			return "", fmt.Errorf("a set cannot build on %s: %w", set.ID, err)

@@ -13,6 +13,8 @@ import (
 const (
 	kindBackup = "backup"
 	kindResume = "resume"
+	// kindConsolidate makes a set out of others, or resumes that.
+	kindConsolidate = "consolidate"
 )
 
 // maxTakenNames bounds how many set names that belong to others on a volume
@@ -24,7 +26,7 @@ const maxTakenNames = 10000
 // the volume and the run stands in the catalog.
 func (r *backupRun) claim(ctx context.Context) error {
 	// Under the job's lock, a run that still says it runs has lost its process.
-	if _, err := r.Catalog.InterruptRuns(ctx, r.Job, kindBackup, kindResume, kindRetry); err != nil {
+	if _, err := r.Catalog.InterruptRuns(ctx, r.Job, kindBackup, kindResume, kindConsolidate, kindRetry); err != nil {
 		return err
 	}
 	r.expect(ctx)
@@ -33,6 +35,9 @@ func (r *backupRun) claim(ctx context.Context) error {
 		return err
 	}
 	for _, set := range open {
+		if set.Consolidates != r.Consolidates {
+			continue
+		}
 		adopted, err := r.resume(ctx, set)
 		if err != nil {
 			return err
@@ -46,14 +51,21 @@ func (r *backupRun) claim(ctx context.Context) error {
 			return err
 		}
 	}
-	kind := kindBackup
-	if r.resumed {
-		kind = kindResume
-	}
 	longer, stop := catalog.Outlive(ctx, cleanupTime) // a record that is made though its call fails would be nobody's
 	defer stop()
-	r.run, err = r.Catalog.BeginRun(longer, r.set.ID, r.Job, kind, r.started)
+	r.run, err = r.Catalog.BeginRun(longer, r.set.ID, r.Job, r.kind(), r.started)
 	return err
+}
+
+// kind is that of the run, once it is known whether it resumes another.
+func (r *backupRun) kind() string {
+	switch {
+	case r.Consolidates != "":
+		return kindConsolidate
+	case r.resumed:
+		return kindResume
+	}
+	return kindBackup
 }
 
 // claimant is what the set's directory on a volume is claimed with: the home, and
@@ -69,6 +81,11 @@ func (r *backupRun) owner() string { return r.claimant(r.set) }
 // expect takes the size of the job's last set as that of this one, so that the
 // time left can be told.
 func (r *backupRun) expect(ctx context.Context) {
+	if r.chain != nil {
+		counts := r.chain.view.Set().Counts
+		r.Tracker.Total(counts.Entries, counts.BytesIn)
+		return
+	}
 	if last, err := r.Catalog.Latest(ctx, r.Job); err == nil {
 		r.Tracker.Total(last.Counts.Entries, last.Counts.BytesIn)
 	}
@@ -76,10 +93,6 @@ func (r *backupRun) expect(ctx context.Context) {
 
 // begin makes a new set under the next name that nobody else holds on the volume.
 func (r *backupRun) begin(ctx context.Context) error {
-	specs := make([]string, len(r.Sources))
-	for i, source := range r.Sources {
-		specs[i] = source.Spec()
-	}
 	base, err := r.base(ctx)
 	if err != nil {
 		return err
@@ -90,7 +103,7 @@ func (r *backupRun) begin(ctx context.Context) error {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
-		set, err := r.Catalog.BeginSet(longer, r.Job, r.Host, r.Codec, specs, r.started)
+		set, err := r.beginSet(longer)
 		if err != nil {
 			return err
 		}

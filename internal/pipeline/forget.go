@@ -19,6 +19,8 @@ type Forget struct {
 	Sets  []capstan.SetID // a person names them; empty: what Rules do not keep
 	Rules policy.Rules
 	Zone  *time.Location // of the days, weeks and months of Rules; nil: UTC
+	// Volumes are those that the sets are let go on; on others they stay. nil: on all.
+	Volumes []capstan.VolumeID
 	// Finish lets nothing more go, and only removes what earlier calls left.
 	Finish bool
 	Why    string // beside the reason, in the audit log: on whose word
@@ -40,7 +42,7 @@ func (e *Engine) ForgetPlan(ctx context.Context, job Forget) (policy.Plan, error
 		return nil, err
 	}
 	e.bury(ctx)
-	sets, err := e.Catalog.Retained(ctx, job.Job)
+	sets, err := e.Catalog.Retained(ctx, job.Job, job.Volumes...)
 	if err != nil {
 		return nil, err
 	}
@@ -76,11 +78,15 @@ func (e *Engine) Forget(ctx context.Context, job Forget) (done Forgotten, err er
 			return nil
 		}
 		return plan
-	})
+	}, job.Volumes...)
 	if err = errors.Join(err, refused); err != nil {
 		return done, err
 	}
 	for _, id := range done.Plan.LetGo() {
+		if _, whole, err := e.Catalog.WasForgotten(ctx, id); err == nil && !whole {
+			e.Say("set %s is let go, and stays on other volumes", id)
+			continue
+		}
 		e.Say("set %s is forgotten", id)
 	}
 	done.Erased, done.Left, err = e.erase(ctx, job.Job, nil)
@@ -129,7 +135,7 @@ func (f *Forget) refusal(plan policy.Plan) error {
 		case policy.Waiting:
 			next = "capstan retry RUN or capstan abandon RUN; see: capstan runs"
 		case policy.Running:
-			next = "run its job again, which resumes it, or: capstan abandon RUN"
+			next = "make the same call again, which resumes it, or: capstan abandon RUN"
 		case policy.InUse:
 			next = "wait for it, or: capstan cancel RUN; see: capstan runs"
 		case policy.Base:

@@ -96,7 +96,7 @@ func (e *Engine) retryOf(ctx context.Context, set capstan.SetID) (string, error)
 	runs, err := e.Catalog.Runs(ctx, catalog.RunFilter{Set: set})
 	for i := range runs {
 		switch runs[i].Kind {
-		case kindBackup, kindResume, kindRetry:
+		case kindBackup, kindResume, kindConsolidate, kindRetry:
 			return fmt.Sprintf("capstan retry %d", runs[i].ID), err
 		}
 	}

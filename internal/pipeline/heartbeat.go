@@ -56,6 +56,8 @@ func cancelled(run capstan.RunID, kind string, asked catalog.CancelRequest) erro
 		Safe: "what is sealed is kept", Next: "the next run of its job resumes",
 	}
 	switch kind {
+	case kindConsolidate:
+		told.Next = "the same call resumes"
 	case kindRetry:
 		told.Safe, told.Next = "what the volumes have is kept", fmt.Sprintf("for the rest: capstan retry %d", run)
 	case kindRestore:

@@ -223,6 +223,13 @@ func (r *setReader) release(below capstan.ArchiveNumber) error {
 	return errors.Join(errs...)
 }
 
+// take gives an archive that is open to the caller, who closes it.
+func (r *setReader) take(ctx context.Context, number capstan.ArchiveNumber) (*openArchive, error) {
+	a, err := r.archive(ctx, number)
+	delete(r.open, number)
+	return a, err
+}
+
 func (r *setReader) close() error {
 	var errs []error
 	for number, a := range r.open {

@@ -13,18 +13,20 @@ import (
 
 // Summary is the result of a run, as the command contract promises it.
 type Summary struct {
-	Type     string                 `json:"type"` // always "summary"
-	Run      capstan.RunID          `json:"run"`
-	Set      capstan.SetID          `json:"set"`
-	Status   capstan.RunStatus      `json:"status"`
-	Resumed  bool                   `json:"resumed,omitempty"`
-	Archives int                    `json:"archives"`
-	Seconds  float64                `json:"seconds"`
-	Stages   []progress.StageReport `json:"stages"`
-	Bound    string                 `json:"bottleneck,omitempty"`
-	Volumes  []copier.Outcome       `json:"volumes,omitempty"` // where the set went through the stage
-	Error    string                 `json:"error,omitempty"`
-	Problems []Problem              `json:"problems,omitempty"`
+	Type   string            `json:"type"` // always "summary"
+	Run    capstan.RunID     `json:"run"`
+	Set    capstan.SetID     `json:"set"`
+	Status capstan.RunStatus `json:"status"`
+	// Consolidates is the set whose tree this one holds by itself; empty for a backup.
+	Consolidates capstan.SetID          `json:"consolidates,omitempty"`
+	Resumed      bool                   `json:"resumed,omitempty"`
+	Archives     int                    `json:"archives"`
+	Seconds      float64                `json:"seconds"`
+	Stages       []progress.StageReport `json:"stages"`
+	Bound        string                 `json:"bottleneck,omitempty"`
+	Volumes      []copier.Outcome       `json:"volumes,omitempty"` // where the set went through the stage
+	Error        string                 `json:"error,omitempty"`
+	Problems     []Problem              `json:"problems,omitempty"`
 	// Forgotten are the sets of the job that its policy let go of after the run. The
 	// catalog's copy of the summary is made before that, and has none.
 	Forgotten []capstan.SetID `json:"forgotten,omitempty"`
@@ -34,7 +36,7 @@ type Summary struct {
 // summary is what every kind of run tells of itself.
 func (r *backupRun) summary(status capstan.RunStatus, err error) Summary {
 	s := Summary{
-		Type: "summary", Run: r.run, Set: r.set.ID, Status: status, Resumed: r.resumed,
+		Type: "summary", Run: r.run, Set: r.set.ID, Consolidates: r.set.Consolidates, Status: status, Resumed: r.resumed,
 		Seconds: r.Now().Sub(r.started).Seconds(),
 		Stages:  r.Tracker.Report(), Bound: r.Tracker.Bottleneck(), Volumes: r.volumeOutcomes(),
 	}

@@ -9,16 +9,14 @@ import (
 	"slices"
 
 	"capstan"
+	"capstan/internal/source/sets"
 )
 
 // maxChain bounds how many sets an incremental may build on.
 const maxChain = 4096
 
 // Held is an entry together with the set whose archive holds it.
-type Held struct {
-	Set capstan.SetID
-	capstan.Entry
-}
+type Held = sets.Held
 
 // View is what a set shows: its own entries and, for an incremental one, those
 // of the sets that it builds on, newer ones first and without what was deleted.

@@ -161,6 +161,9 @@ func (r *backupRun) cut(stage string, cause error) bool {
 // hint implements cutter.
 func (r *backupRun) hint(stage string) (safe, next string) {
 	safe, next = "sealed archives are on the volume", "look at what it waits for; if the run ends, the next backup of the job resumes"
+	if r.Consolidates != "" {
+		next = "look at what it waits for; if the run ends, the same call resumes"
+	}
 	if r.Stage != nil {
 		safe = "sealed archives are in the stage or on their volumes"
 	}

@@ -30,6 +30,9 @@ func Apply(sets []Set, rules Rules, now time.Time, zone *time.Location) Plan {
 		if !s.finished() {
 			return Reason{Rule: Failed, Detail: string(s.Status)}
 		}
+		if by := w.replaced[s.ID]; by != "" {
+			return Reason{Rule: Replaced, Detail: string(by)}
+		}
 		return Reason{Rule: Expired}
 	})
 }
@@ -61,20 +64,26 @@ type scale struct {
 	restorable map[capstan.SetID]bool
 	kept       map[capstan.SetID][]Reason
 	chained    map[capstan.SetID]bool // its base was looked at
+	// replaced holds the sets that a consolidated one shows as well, which can be restored
+	// and lacks no more of it.
+	replaced map[capstan.SetID]capstan.SetID
 }
 
 func weigh(sets []Set) *scale {
 	w := &scale{
 		sets: slices.Clone(sets), at: make(map[capstan.SetID]*Set, len(sets)),
 		restorable: make(map[capstan.SetID]bool, len(sets)), kept: make(map[capstan.SetID][]Reason, len(sets)),
-		chained: make(map[capstan.SetID]bool, len(sets)),
+		chained: make(map[capstan.SetID]bool, len(sets)), replaced: map[capstan.SetID]capstan.SetID{},
 	}
-	slices.SortFunc(w.sets, func(a, b Set) int { return compareIDs(b.ID, a.ID) })
+	slices.SortFunc(w.sets, func(a, b Set) int { return compare(&b, &a) })
 	for i := range w.sets {
 		w.at[w.sets[i].ID] = &w.sets[i]
 	}
 	for i := range w.sets {
 		w.judge(&w.sets[i])
+	}
+	for i := range w.sets {
+		w.replace(i)
 	}
 	return w
 }
@@ -94,6 +103,25 @@ func (w *scale) judge(s *Set) bool {
 	return good
 }
 
+// replace finds out whether a consolidated set holds all that the i-th one shows,
+// wherever that one lies. The newest such set comes first.
+func (w *scale) replace(i int) {
+	s := &w.sets[i]
+	for j := range w.sets[:i] {
+		c := &w.sets[j]
+		same := c.Consolidates != "" && c.place() == s.place() && c.Started.Equal(s.Started)
+		if same && w.restorable[c.ID] && c.Failed <= s.Failed && everywhere(s.On, c.On) {
+			w.replaced[s.ID] = c.ID
+			return
+		}
+	}
+}
+
+// everywhere reports whether all volumes are among others.
+func everywhere(volumes, others []capstan.VolumeID) bool {
+	return !slices.ContainsFunc(volumes, func(v capstan.VolumeID) bool { return !slices.Contains(others, v) })
+}
+
 func (w *scale) keep(id capstan.SetID, why Reason) { w.kept[id] = append(w.kept[id], why) }
 
 // rules keeps what the rules want.
@@ -103,13 +131,13 @@ func (w *scale) rules(rules Rules, now time.Time, zone *time.Location) {
 		s := &w.sets[i]
 		if s.Started.After(now) {
 			w.keep(s.ID, Reason{Rule: Future})
-		} else if s.finished() {
+		} else if s.finished() && w.replaced[s.ID] == "" {
 			byID = append(byID, s)
 		}
 	}
 	byTime := slices.Clone(byID)
 	slices.SortStableFunc(byTime, func(a, b *Set) int {
-		return cmp.Or(b.Started.Compare(a.Started), compareIDs(b.ID, a.ID))
+		return cmp.Or(b.Started.Compare(a.Started), compare(b, a))
 	})
 	for _, rule := range rules.counted() {
 		if rule.period == nil {
@@ -134,14 +162,19 @@ func (w *scale) rules(rules Rules, now time.Time, zone *time.Location) {
 // keepLast keeps the newest sets. One that cannot be restored is kept too, and
 // counts for nothing: it must not take the place of one that can.
 func (w *scale) keepLast(byID []*Set, rule counted) {
-	count := 0
+	var counted []capstan.SetID // places
 	for _, s := range byID {
-		if count == rule.n {
+		again := slices.Contains(counted, s.place()) // the tree of one that was counted, on other volumes
+		if len(counted) == rule.n && !again {
 			return
 		}
-		w.keep(s.ID, Reason{Rule: rule.name, Detail: fmt.Sprintf("%d of %d", count+1, rule.n)})
-		if w.restorable[s.ID] {
+		count := len(counted)
+		if !again {
 			count++
+		}
+		w.keep(s.ID, Reason{Rule: rule.name, Detail: fmt.Sprintf("%d of %d", count, rule.n)})
+		if w.restorable[s.ID] && !again {
+			counted = append(counted, s.place())
 		}
 	}
 }
@@ -149,18 +182,19 @@ func (w *scale) keepLast(byID []*Set, rule counted) {
 // keepPeriods keeps the newest set of each of the newest periods; what cannot be
 // restored and is newer than that is kept too.
 func (w *scale) keepPeriods(byTime []*Set, rule counted, zone *time.Location) {
-	done := map[string]bool{}
+	done := map[string]capstan.SetID{} // the place of the one that was kept
 	for _, s := range byTime {
-		if len(done) == rule.n {
-			return
-		}
 		period := rule.period(s.Started.In(zone))
-		if done[period] {
+		by, taken := done[period]
+		switch {
+		case taken && by != s.place():
 			continue
+		case !taken && len(done) == rule.n:
+			return
 		}
 		w.keep(s.ID, Reason{Rule: rule.name, Detail: period})
 		if w.restorable[s.ID] {
-			done[period] = true
+			done[period] = s.place()
 		}
 	}
 }
@@ -195,6 +229,9 @@ func (w *scale) protect(meant func(*Set) bool) {
 		if s.InUse {
 			w.keep(s.ID, Reason{Rule: InUse})
 		}
+		if s.Needed != "" {
+			w.keep(s.ID, Reason{Rule: Base, Detail: string(s.Needed)})
+		}
 		if s.Pinned {
 			w.keep(s.ID, Reason{Rule: Pinned})
 		}
@@ -226,7 +263,7 @@ func (w *scale) chains() {
 		if len(w.kept[s.ID]) == 0 {
 			continue
 		}
-		for base := w.at[s.Base]; base != nil && !w.chained[s.ID]; s, base = base, w.at[base.Base] {
+		for base := w.at[s.under()]; base != nil && !w.chained[s.ID]; s, base = base, w.at[base.under()] {
 			w.chained[s.ID] = true
 			w.keep(base.ID, Reason{Rule: Base, Detail: string(s.ID)})
 		}

@@ -16,6 +16,7 @@ type model struct {
 	zone *time.Location
 
 	known map[*Set]bool // what restorable said, of sets that are not changed meanwhile
+	moved map[*Set]bool // the same of replaced
 }
 
 func (m *model) find(id capstan.SetID) *Set {
@@ -31,10 +32,14 @@ func (m *model) find(id capstan.SetID) *Set {
 func (m *model) chain(s *Set) (chain []*Set, whole bool) {
 	for len(chain) <= len(m.sets) {
 		chain = append(chain, s)
-		if s.Base == "" {
+		below := s.Base
+		if (s.Status == "running" || s.Status == "interrupted") && s.Consolidates != "" {
+			below = s.Consolidates // it is being made of that one
+		}
+		if below == "" {
 			return chain, true
 		}
-		if s = m.find(s.Base); s == nil {
+		if s = m.find(below); s == nil {
 			return chain, false
 		}
 	}
@@ -64,7 +69,50 @@ func number(id capstan.SetID) string {
 	return month + strings.Repeat("0", 12-len(n)) + n
 }
 
-func laterByID(a, b *Set) bool { return number(a.ID) > number(b.ID) }
+// shown is the moment that a set shows, by the id of the set that was made then.
+func shown(s *Set) string {
+	if s.Consolidates == "" {
+		return number(s.ID)
+	}
+	return number(s.Consolidates)
+}
+
+func laterByID(a, b *Set) bool { return shown(a)+number(a.ID) > shown(b)+number(b.ID) }
+
+// replaced reports whether a newer consolidated set holds the same, on the same volumes.
+func (m *model) replaced(s *Set) bool {
+	if known, asked := m.moved[s]; asked {
+		return known
+	}
+	if m.moved == nil {
+		m.moved = map[*Set]bool{}
+	}
+	m.moved[s] = m.heldBySelf(s)
+	return m.moved[s]
+}
+
+func (m *model) heldBySelf(s *Set) bool {
+	for i := range m.sets {
+		o := &m.sets[i]
+		if o.Consolidates == "" || shown(o) != shown(s) || !laterByID(o, s) || !o.Started.Equal(s.Started) || o.Failed > s.Failed || !m.restorable(o) {
+			continue
+		}
+		there := map[capstan.VolumeID]bool{}
+		for _, v := range o.On {
+			there[v] = true
+		}
+		lacks := 0
+		for _, v := range s.On {
+			if !there[v] {
+				lacks++
+			}
+		}
+		if lacks == 0 {
+			return true
+		}
+	}
+	return false
+}
 
 func laterByTime(a, b *Set) bool {
 	if !a.Started.Equal(b.Started) {
@@ -86,22 +134,22 @@ func (m *model) ruled(s *Set, rules Rules) bool {
 	if s.Started.After(m.now) {
 		return true
 	}
-	if !isFinished(s) {
+	if !isFinished(s) || m.replaced(s) {
 		return false
 	}
 	var others []*Set // that can take its place
 	for i := range m.sets {
-		if o := &m.sets[i]; !o.Started.After(m.now) && isFinished(o) {
+		if o := &m.sets[i]; !o.Started.After(m.now) && isFinished(o) && !m.replaced(o) {
 			others = append(others, o)
 		}
 	}
-	newer := 0
+	newer := map[string]bool{} // moments
 	for _, o := range others {
-		if m.restorable(o) && laterByID(o, s) {
-			newer++
+		if m.restorable(o) && laterByID(o, s) && shown(o) != shown(s) {
+			newer[shown(o)] = true
 		}
 	}
-	if newer < rules.Last {
+	if len(newer) < rules.Last {
 		return true
 	}
 	for _, rule := range []struct {
@@ -117,7 +165,7 @@ func (m *model) ruled(s *Set, rules Rules) bool {
 	} {
 		periods := map[string]bool{}
 		for _, o := range others {
-			if m.restorable(o) && laterByTime(o, s) {
+			if m.restorable(o) && laterByTime(o, s) && shown(o) != shown(s) {
 				periods[rule.name(o.Started.In(m.zone))] = true
 			}
 		}
@@ -175,7 +223,7 @@ func (m *model) kept(rules Rules) map[capstan.SetID]bool {
 		s := &m.sets[i]
 		open := s.Status == "running" || s.Status == "interrupted"
 		lost := !open && !isFinished(s) && (latest == nil || laterByID(s, latest))
-		if rules == (Rules{}) || open || lost || s.Waiting || s.Pinned || s.InUse || s == latest || m.ruled(s, rules) {
+		if rules == (Rules{}) || open || lost || s.Waiting || s.Needed != "" || s.Pinned || s.InUse || s == latest || m.ruled(s, rules) {
 			chain, _ := m.chain(s)
 			for _, link := range chain {
 				wanted[link.ID] = true

@@ -37,6 +37,8 @@ const (
 	Expired Rule = "expired" // no rule keeps it
 	Failed  Rule = "failed"  // its run failed, and a later set can be restored
 	Asked   Rule = "asked"   // a person named it
+	// Replaced: a consolidated set, which Detail names, holds the same and builds on nothing.
+	Replaced Rule = "replaced"
 )
 
 // Reason is why a set is kept, or let go.
@@ -70,6 +72,8 @@ func (r Reason) String() string {
 		return "its run ended " + r.Detail + ", and a later set can be restored"
 	case Asked:
 		return "it was asked for"
+	case Replaced:
+		return fmt.Sprintf("set %s holds the same by itself", r.Detail)
 	case NoRules:
 		return "no rules are given"
 	case Expired:

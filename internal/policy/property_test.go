@@ -123,11 +123,28 @@ func (h *history) begin() {
 		capstan.RunInterrupted, capstan.RunRunning, capstan.RunFailed, capstan.RunCancelled,
 	}[h.IntN(8)]
 	s.Waiting = h.IntN(10) == 0
+	s.On = [][]capstan.VolumeID{nil, {"a"}, {"a"}, {"a", "b"}}[h.IntN(4)]
 	if len(h.sets) > 0 && h.IntN(5) > 1 {
 		s.Base = h.sets[h.IntN(len(h.sets))].ID
 	}
+	if s.Base != "" && h.IntN(3) == 0 {
+		h.consolidate(&s)
+	}
 	h.sets = append(h.sets, s)
 	h.Shuffle(len(h.sets), func(i, j int) { h.sets[i], h.sets[j] = h.sets[j], h.sets[i] })
+}
+
+// consolidate makes a new set one that holds the tree of an earlier one by itself, of
+// one that builds on another as a rule.
+func (h *history) consolidate(s *Set) {
+	of := h.sets[h.IntN(len(h.sets))]
+	if of.Consolidates != "" {
+		return
+	}
+	s.Base, s.Consolidates, s.Started, s.Failed = "", of.ID, of.Started, of.Failed
+	if h.IntN(6) == 0 {
+		s.Failed++ // something of it was damaged
+	}
 }
 
 // befall lets something happen to a set.
@@ -136,7 +153,9 @@ func (h *history) befall() {
 		return
 	}
 	s := &h.sets[h.IntN(len(h.sets))]
-	switch h.IntN(8) {
+	switch h.IntN(9) {
+	case 8:
+		s.Needed = []capstan.SetID{"", "2000-01_000001"}[h.IntN(2)]
 	case 0:
 		s.Pinned = !s.Pinned
 	case 1:
@@ -208,10 +227,14 @@ func (m *model) harm(kept func(*Set) bool) string {
 				after++
 			}
 		}
-		if (s.Pinned || s.InUse) && !kept(s) || s.Waiting && !kept(s) || (s.Status == "running" || s.Status == "interrupted") && !kept(s) {
+		if (s.Pinned || s.InUse || s.Needed != "") && !kept(s) || s.Waiting && !kept(s) || (s.Status == "running" || s.Status == "interrupted") && !kept(s) {
 			return "let go: " + string(s.ID)
 		}
-		if base := m.find(s.Base); kept(s) && base != nil && !kept(base) {
+		below := s.Base
+		if s.Consolidates != "" && (s.Status == "running" || s.Status == "interrupted") {
+			below = s.Consolidates
+		}
+		if base := m.find(below); kept(s) && base != nil && !kept(base) {
 			return fmt.Sprintf("kept without its base: %s", s.ID)
 		}
 	}
@@ -243,7 +266,7 @@ func (h *history) choose() string {
 	for _, v := range plan {
 		s := m.find(v.Set)
 		latest := slices.ContainsFunc(v.Reasons, func(r Reason) bool { return r.Rule == Latest })
-		if !v.Keep || latest || s.Pinned || s.InUse || s.Waiting || s.Status == "running" || s.Status == "interrupted" {
+		if !v.Keep || latest || s.Pinned || s.InUse || s.Needed != "" || s.Waiting || s.Status == "running" || s.Status == "interrupted" {
 			continue
 		}
 		if m.harm(func(o *Set) bool { return o != s && !slices.Contains(gone, o.ID) }) == "" {
