@@ -18,15 +18,16 @@ import (
 	"capstan"
 )
 
-// treeRoots are directories that a Debian machine with Go has: text, shared
-// libraries, sources, and zip files that are compressed already.
+// treeRoots are directories that a Debian machine with Go has: text, sources, zip
+// files that are compressed already, and shared libraries. The last is the largest,
+// and makes up for what the others lack.
 func treeRoots(ctx context.Context) []string {
-	roots := []string{"/usr/share", "/usr/lib"}
+	roots := []string{"/usr/share"}
 	out, err := exec.CommandContext(ctx, "go", "env", "GOROOT", "GOMODCACHE").Output()
 	if err == nil {
 		roots = append(roots, strings.Fields(string(out))...)
 	}
-	return roots
+	return append(roots, "/usr/lib")
 }
 
 // collectTree copies files, directories and symbolic links from each root to
