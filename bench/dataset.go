@@ -130,7 +130,14 @@ func writeLog(ctx context.Context, name string, size capstan.Bytes) error {
 
 // writeRandom writes bytes that no compressor makes smaller.
 func writeRandom(ctx context.Context, name string, size capstan.Bytes) error {
-	random := rand.NewChaCha8([32]byte{1})
+	return writeSeeded(ctx, name, size, 1)
+}
+
+// writeSeeded writes random bytes, the same for the same seed of at most 32 bytes.
+func writeSeeded(ctx context.Context, name string, size capstan.Bytes, seed ...byte) error {
+	var key [32]byte
+	copy(key[:], seed)
+	random := rand.NewChaCha8(key)
 	block := make([]byte, capstan.MiB)
 	return writeFile(ctx, name, size, func() []byte {
 		_, _ = random.Read(block) // ChaCha8.Read never fails
