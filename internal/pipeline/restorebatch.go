@@ -9,8 +9,12 @@ import (
 )
 
 // restoreBatchEntries bounds the entries of a restore's batch. Two are in memory at
-// once: what is being restored, and what is read from the catalog meanwhile.
-const restoreBatchEntries = 8192
+// once: what is being restored, and what is read from the catalog meanwhile. The
+// first batches are smaller, so that restoring begins at once.
+const (
+	firstBatchEntries   = 512
+	restoreBatchEntries = 8192
+)
 
 // restoreBatch is a run of entries in path order, sorted by what they take.
 type restoreBatch struct {
@@ -76,7 +80,7 @@ func send[T any](ctx context.Context, to chan<- T, value T) error {
 // rest on in batches.
 func (r *restoreRun) gather(ctx context.Context, to chan<- *restoreBatch) error {
 	var open []Held // directories around the current entry
-	b := &restoreBatch{}
+	b, limit := &restoreBatch{}, firstBatchEntries
 	leave := func(next string) {
 		for len(open) > 0 && (next == "" || !capstan.Within(next, open[len(open)-1].Path)) {
 			b.ended = append(b.ended, open[len(open)-1])
@@ -97,9 +101,10 @@ func (r *restoreRun) gather(ctx context.Context, to chan<- *restoreBatch) error 
 				open = append(open, entry)
 			}
 		}
-		if b.add(entry); b.entries < restoreBatchEntries {
+		if b.add(entry); b.entries < limit {
 			continue
 		}
+		limit = min(2*limit, restoreBatchEntries)
 		if err := send(ctx, to, b); err != nil {
 			return err
 		}
