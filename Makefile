@@ -78,6 +78,8 @@ fuzz: ## run every fuzz target for FUZZTIME (30s)
 .PHONY: bench
 bench: build ## measure capstan beside its peers; writes docs/benchmarks.md (BENCHFLAGS=-help)
 	scripts/install-test-tools.sh bench
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/capstan-pure ./cmd/capstan
+	go test -c -o bin/catalog.test ./internal/catalog
 	go build -o bin/bench ./bench
 	bin/bench -capstan bin/capstan $(BENCHFLAGS)
 

@@ -16,10 +16,18 @@ import (
 // standIn behaves as capstan's command line does, as far as the bench can see.
 const standIn = `#!/bin/sh
 set -e
-case $1 in
-backup) tar -C "$(dirname "$2")" -cf "$4/set.tar" "$(basename "$2")" ;;
-restore) tar -C "$4" -xf "$(dirname "$6")/out/set.tar" ;;
+case $1$2 in
+backup--to) tar -P -cf "$3/set.tar" "$7" "$8" ;;
+backup*) tar -C "$(dirname "$2")" -cf "$4/set.tar" "$(basename "$2")" ;;
+restore*) tar -C "$4" -xf "$(dirname "$6")/out/set.tar" $8 ;;
+lslatest) echo "$3" ;;
+find*) echo "$2" ;;
 esac
+`
+
+// filler behaves as the catalog's benchmark.
+const filler = `#!/bin/sh
+echo "BenchmarkLarge-2 1 3 ns/op 111.5 bytes/entry 512000 entries/s"
 `
 
 func script(t *testing.T, text string) string {
@@ -38,7 +46,8 @@ func TestRunMeasuresEveryCase(t *testing.T) {
 	var out strings.Builder
 	err := run(t.Context(), []string{
 		"-capstan", script(t, standIn), "-dir", work, "-out", reportFile,
-		"-peers", "", "-runs", "2", "-tree", "400K", "-large", "1M", "-random", "300K", "-tiny", "1200",
+		"-large-dir", work, "-filler", script(t, filler),
+		"-peers", "", "-runs", "2", "-tree", "400K", "-large", "1M", "-random", "300K", "-tiny", "1200", "-archive", "3M", "-entries", "1000",
 	}, &out, io.Discard)
 	if err != nil {
 		t.Fatal(err)
@@ -47,9 +56,18 @@ func TestRunMeasuresEveryCase(t *testing.T) {
 	if err != nil || string(written) != out.String() {
 		t.Errorf("the report's file differs from what was printed (%v)", err)
 	}
-	for _, want := range []string{"## tree: ", "## large: ", "## random: ", "## tiny: ", "| capstan | ", "1200 files in 3 directories", "1 files in 1 directories, 0 symbolic links, 1.0 MiB"} {
+	for _, want := range []string{
+		"| capstan | ", "1200 files in 3 directories", "1 files in 1 directories, 0 symbolic links, 1.0 MiB",
+		"| entries added | ≥ 400000/s | 512000/s | yes |", "| files | ≥ 50000 | ", "| size of an entry | ≤ 120.0 bytes | 111.5 bytes | yes |",
+		"| restore: wall beside zstd -d, tar -x | ≤ 0.90 × | ",
+	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the report lacks %q:\n%s", want, out.String())
+		}
+	}
+	for _, name := range caseNames() {
+		if !strings.Contains(out.String(), "\n## "+name+": ") {
+			t.Errorf("the report lacks the case %s", name)
 		}
 	}
 	if rest, err := os.ReadDir(work); err != nil || len(rest) > 0 {
@@ -64,7 +82,9 @@ func TestRunRefuses(t *testing.T) {
 		args               []string
 	}{
 		{"a failing contestant", "#!/bin/sh\necho broken >&2\nexit 7\n", "exit status 7: broken", nil},
-		{"a restore that loses files", strings.Replace(standIn, "restore) tar", "restore) true", 1), "restored 0 files", nil},
+		{"a restore that loses files", strings.Replace(standIn, "restore*) tar", "restore*) true", 1), "restored 0 files", []string{"-cases", "tree"}},
+		{"a restored file that differs", strings.Replace(standIn, "$8 ;;", "$8; echo >>$4/$8 ;;", 1), "came back as 11001 bytes", []string{"-cases", "single"}},
+		{"a directory without room", standIn, "has room for", []string{"-large", "1000000G"}},
 		{"an unknown case", standIn, `no "huge"`, []string{"-cases", "huge"}},
 		{"no runs", standIn, "at least 1", []string{"-runs", "0"}},
 		{"a program that is not there", "", "make build", []string{"-capstan", "/nowhere/capstan"}},
@@ -74,7 +94,7 @@ func TestRunRefuses(t *testing.T) {
 			t.Parallel()
 			args := append([]string{
 				"-capstan", script(t, test.binary), "-dir", t.TempDir(), "-out", "",
-				"-peers", "", "-runs", "1", "-cases", "large", "-large", "1K",
+				"-large-dir", t.TempDir(), "-peers", "", "-runs", "1", "-cases", "large", "-large", "1K", "-tree", "20K", "-archive", "2M",
 			}, test.args...)
 			err := run(t.Context(), args, io.Discard, io.Discard)
 			if err == nil || !strings.Contains(err.Error(), test.want) {
@@ -149,6 +169,26 @@ func TestMedian(t *testing.T) {
 		if got := middle(all).wall; got != test.want {
 			t.Errorf("median of %v is %v, want %v", test.walls, got, test.want)
 		}
+	}
+}
+
+func TestGoals(t *testing.T) {
+	t.Parallel()
+	text := goalTable([]goal{
+		{what: "quick", limit: 100, measured: 100.4, unit: " ms"},
+		{what: "many", limit: 50_000, measured: 50_000, atLeast: true},
+	})
+	for _, want := range []string{"| quick | ≤ 100.0 ms | 100.4 ms | **no** |\n", "| many | ≥ 50000 | 50000 | yes |\n"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the table lacks %q:\n%s", want, text)
+		}
+	}
+	runs := map[string][]usage{"a": {{wall: 3 * time.Second}}, "b": {{wall: 4 * time.Second}}}
+	if got := times("", runs, "a", "b", 1, wall); len(got) != 1 || got[0].measured != 0.75 {
+		t.Errorf("3 s beside 4 s are %v", got)
+	}
+	if got := times("", runs, "a", "nobody", 1, wall); got != nil {
+		t.Errorf("beside what was not measured: %v", got)
 	}
 }
 

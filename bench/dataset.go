@@ -18,15 +18,16 @@ import (
 	"capstan"
 )
 
-// treeRoots are directories that a Debian machine with Go has: text, shared
-// libraries, sources, and zip files that are compressed already.
+// treeRoots are directories that a Debian machine with Go has: text, sources, zip
+// files that are compressed already, and shared libraries. The last is the largest,
+// and makes up for what the others lack.
 func treeRoots(ctx context.Context) []string {
-	roots := []string{"/usr/share", "/usr/lib"}
+	roots := []string{"/usr/share"}
 	out, err := exec.CommandContext(ctx, "go", "env", "GOROOT", "GOMODCACHE").Output()
 	if err == nil {
 		roots = append(roots, strings.Fields(string(out))...)
 	}
-	return roots
+	return append(roots, "/usr/lib")
 }
 
 // collectTree copies files, directories and symbolic links from each root to
@@ -129,7 +130,14 @@ func writeLog(ctx context.Context, name string, size capstan.Bytes) error {
 
 // writeRandom writes bytes that no compressor makes smaller.
 func writeRandom(ctx context.Context, name string, size capstan.Bytes) error {
-	random := rand.NewChaCha8([32]byte{1})
+	return writeSeeded(ctx, name, size, 1)
+}
+
+// writeSeeded writes random bytes, the same for the same seed of at most 32 bytes.
+func writeSeeded(ctx context.Context, name string, size capstan.Bytes, seed ...byte) error {
+	var key [32]byte
+	copy(key[:], seed)
+	random := rand.NewChaCha8(key)
 	block := make([]byte, capstan.MiB)
 	return writeFile(ctx, name, size, func() []byte {
 		_, _ = random.Read(block) // ChaCha8.Read never fails

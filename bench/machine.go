@@ -17,21 +17,24 @@ import (
 type fact struct{ name, value string }
 
 // describe tells what the figures were made on; "unknown" stands for what the
-// system does not say. dir is where the data lies.
-func describe(ctx context.Context, dir string) []fact {
+// system does not say.
+func describe(ctx context.Context) []fact {
 	return []fact{
 		{"commit", first(ctx, "git", "describe", "--always", "--dirty")},
 		{"Go", runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH},
 		{"processor", fmt.Sprintf("%s, %d cores", procField("/proc/cpuinfo", "model name"), runtime.NumCPU())},
 		{"memory", memory()},
 		{"kernel", first(ctx, "uname", "-sr")},
-		{"filesystem", first(ctx, "stat", "-f", "-c", "%T", dir)},
 		{"load before", first(ctx, "cut", "-d", " ", "-f1-3", "/proc/loadavg")},
 		{"tar", first(ctx, "tar", "--version")},
 		{"zstd", first(ctx, "zstd", "--version")},
 		{"restic", first(ctx, "restic", "version")},
 		{"pigz", first(ctx, "pigz", "--version")},
 	}
+}
+
+func filesystem(ctx context.Context, dir string) string {
+	return first(ctx, "stat", "-f", "-c", "%T", dir)
 }
 
 // first gives the first line that a command prints.

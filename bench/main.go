@@ -25,16 +25,21 @@ import (
 
 // options are the command line.
 type options struct {
-	capstan string // the binary
-	dir     string // where the temporary directory is made; empty: the system's
-	out     string // the report's file; empty: none
-	cases   []string
-	peers   []string
-	runs    int
-	tree    capstan.Bytes
-	large   capstan.Bytes
-	random  capstan.Bytes
-	tiny    int // files
+	capstan  string // the binary
+	pure     string // the one that was built without cgo
+	filler   string // the test binary of internal/catalog
+	dir      string // where the temporary directory is made; empty: in memory, if there is room
+	largeDir string // and the one of cases that need much room; empty: the system's
+	out      string // the report's file; empty: none
+	cases    []string
+	peers    []string
+	runs     int
+	tree     capstan.Bytes
+	large    capstan.Bytes
+	random   capstan.Bytes
+	archive  capstan.Bytes
+	tiny     int // files
+	entries  int // of the catalog
 }
 
 func main() {
@@ -48,14 +53,21 @@ func main() {
 }
 
 func parse(args []string, stderr io.Writer) (options, error) {
-	o := options{tree: 1600 * capstan.MiB, large: 2 * capstan.GiB, random: capstan.GiB, cases: caseNames(), peers: peerNames()}
+	o := options{
+		tree: 1600 * capstan.MiB, large: 10e9, random: 10e9, archive: 4 * capstan.GiB,
+		cases: caseNames(), peers: peerNames(),
+	}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&o.capstan, "capstan", "bin/capstan", "the binary to measure")
-	flags.StringVar(&o.dir, "dir", "", "`directory` for the data and what is made of it (three times the largest data set)")
-	flags.StringVar(&o.out, "out", "docs/benchmarks.md", "`file` for the report; empty for none")
+	flags.StringVar(&o.pure, "pure", "bin/capstan-pure", "the binary that was built without cgo")
+	flags.StringVar(&o.filler, "filler", "bin/catalog.test", "the test binary of internal/catalog, for the case catalog")
+	flags.StringVar(&o.dir, "dir", "", "`directory` for the data and what is made of it (default /dev/shm where it has room, else as -large-dir)")
+	flags.StringVar(&o.largeDir, "large-dir", "", "`directory` for the cases disk, tenfold, large, random and single (default the system's for temporary files)")
+	flags.StringVar(&o.out, "out", "docs/benchmarks.md", "`file` for the report; empty for none; a run of some cases only writes no file unless it is named")
 	flags.IntVar(&o.runs, "runs", 3, "runs of each, of which the median counts")
-	flags.IntVar(&o.tiny, "tiny", 300_000, "number of files of the case tiny")
+	flags.IntVar(&o.tiny, "tiny", 100_000, "number of files of the case tiny")
+	flags.IntVar(&o.entries, "entries", 10_000_000, "number of entries of the case catalog")
 	list := func(to *[]string, name string, known []string) {
 		flags.Func(name, fmt.Sprintf("comma-separated `names` out of %s (default all)", strings.Join(known, ",")), func(s string) error {
 			*to = strings.FieldsFunc(s, func(r rune) bool { return r == ',' })
@@ -78,11 +90,17 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	size(&o.tree, "tree", "the tree of real files")
 	size(&o.large, "large", "the one large compressible file")
 	size(&o.random, "random", "the one incompressible file")
+	size(&o.archive, "archive", "the archive of the case single")
 	if err := flags.Parse(args); err != nil {
 		return options{}, err
 	}
-	if o.runs < 1 || o.tiny < 1 || flags.NArg() > 0 {
-		return options{}, fmt.Errorf("-runs and -tiny are at least 1, and there are no arguments (%q)", flags.Args())
+	if o.runs < 1 || o.tiny < 1 || o.entries < 1000 || flags.NArg() > 0 {
+		return options{}, fmt.Errorf("-runs and -tiny are at least 1, -entries 1000, and there are no arguments (%q)", flags.Args())
+	}
+	named := false
+	flags.Visit(func(f *flag.Flag) { named = named || f.Name == "out" })
+	if !named && len(o.cases) < len(caseNames()) {
+		o.out = ""
 	}
 	return o, nil
 }
@@ -95,24 +113,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err != nil {
 		return err
 	}
-	if o.capstan, err = filepath.Abs(o.capstan); err != nil {
-		return err
-	}
-	work, err := os.MkdirTemp(o.dir, "capstan-bench-")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if removeErr := os.RemoveAll(work); err == nil {
-			err = removeErr
+	for _, program := range []*string{&o.capstan, &o.pure, &o.filler} {
+		if *program, err = filepath.Abs(*program); err != nil {
+			return err
 		}
-	}()
-
-	rivals, missing := present(contestants(o.capstan, o.peers))
-	if slices.Contains(missing, "capstan") {
+	}
+	if _, missing := present(contestants(o)); slices.Contains(missing, ours) {
 		return fmt.Errorf("no program %s: build it with `make build`, or name one with -capstan", o.capstan)
 	}
-	r := report{when: time.Now(), machine: describe(ctx, work), runs: o.runs, missing: missing}
+	r := report{when: time.Now(), machine: describe(ctx), runs: o.runs}
+	_, r.missing = present(contestants(o))
 	if r.floor, err = floor(ctx); err != nil {
 		return err
 	}
@@ -120,16 +130,46 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		if !slices.Contains(o.cases, c.name) {
 			continue
 		}
-		fmt.Fprintf(stderr, "%s: making the data\n", c.name)
-		result, err := c.measure(ctx, filepath.Join(work, c.name), rivals, o.runs, stderr)
+		chapter, err := c.measure(ctx, o, stderr)
 		if err != nil {
 			return fmt.Errorf("case %s: %w", c.name, err)
 		}
-		r.results = append(r.results, result)
+		r.chapters = append(r.chapters, chapter)
 	}
 	text := r.markdown()
 	if _, err := io.WriteString(stdout, text); err != nil || o.out == "" {
 		return err
 	}
 	return os.WriteFile(o.out, []byte(text), 0o644)
+}
+
+// measure runs the case in a temporary directory, which it removes.
+func (c benchCase) measure(ctx context.Context, o options, progress io.Writer) (_ chapter, err error) {
+	parent := o.dir
+	if c.big || parent == "" && !roomy(memoryDir, c.room) {
+		parent = o.largeDir
+	} else if parent == "" {
+		parent = memoryDir
+	}
+	work, err := os.MkdirTemp(parent, "capstan-bench-")
+	if err != nil {
+		return chapter{}, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
+	if free, known := room(work); known && free < c.room {
+		return chapter{}, fmt.Errorf("%s has room for %v, it takes %v: name another directory with -dir and -large-dir, or smaller sizes", work, free, c.room)
+	}
+	fmt.Fprintf(progress, "%s: in %s\n", c.name, work)
+	began := time.Now()
+	s, err := c.run(ctx, lab{options: o, dir: work, progress: progress})
+	return chapter{c, s, filesystem(ctx, work), time.Since(began).Seconds()}, err
+}
+
+// memoryDir is a filesystem in memory, on Linux.
+const memoryDir = "/dev/shm"
+
+// roomy reports whether a directory is there and certainly has room.
+func roomy(dir string, size capstan.Bytes) bool {
+	free, known := room(dir)
+	return known && free > size
 }

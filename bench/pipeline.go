@@ -34,6 +34,7 @@ type usage struct {
 	wall time.Duration
 	cpu  time.Duration // user and system, of all processes
 	rss  capstan.Bytes // sum of the processes' peaks
+	read capstan.Bytes // by all processes, from files and pipes; 0: not known
 	out  capstan.Bytes // bytes made; set by the caller
 }
 
@@ -88,6 +89,7 @@ func (p pipeline) run(ctx context.Context) (_ usage, err error) {
 	err = errors.Join(err, closeOurs())
 	var total usage
 	for i, cmd := range running[:started] {
+		total.read += bytesRead(cmd.Process.Pid)
 		if waitErr := cmd.Wait(); waitErr != nil {
 			err = errors.Join(err, fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), waitErr, tail(&messages[i])))
 		}

@@ -12,20 +12,29 @@ import (
 
 // report is what a run of the bench came to.
 type report struct {
-	when    time.Time
-	machine []fact
-	runs    int
-	floor   capstan.Bytes
-	missing []string // contestants that are not installed
-	results []result
+	when     time.Time
+	machine  []fact
+	runs     int
+	floor    capstan.Bytes
+	missing  []string // contestants that are not installed
+	chapters []chapter
+}
+
+// chapter is a case and what it came to.
+type chapter struct {
+	benchCase
+	section
+
+	dir     string // filesystem that it worked on
+	seconds float64
 }
 
 const preface = `# Benchmarks
 
 Written by ` + "`make bench`" + ` on %s; do not edit. Run it again to compare: on another machine the ratios count, not the seconds.
 
-All contestants work on the same data, which lies in the page cache, and take turns; each of the %d rounds begins with
-another of them. Figures are medians. Before each turn the disk is let come to rest (sync), outside the measured time.
+All contestants work on the same data, which lies in the page cache as far as that holds it, and take turns; each of the
+%d rounds begins with another of them. Figures are medians. Before each turn the disk is let come to rest (sync), outside the measured time.
 Wall is the time from the first process to the end of the last, CPU their user and system time together, RSS the sum
 of their peaks (nothing below %v can be seen). Out is what lies on disk afterwards. capstan and restic also hash
 everything and make it durable (fsync); tar, zstd and pigz do neither. Making the restic repository is not counted.
@@ -44,12 +53,13 @@ func (r report) markdown() string {
 	for _, f := range r.machine {
 		fmt.Fprintf(&b, "| %s | %s |\n", f.name, f.value)
 	}
-	for _, result := range r.results {
-		fmt.Fprintf(&b, "\n## %s: %s\n\n%v.\n\n", result.name, result.what, result.data)
-		table(&b, "backup", result.rivals, result.backups)
-		if result.restore {
-			b.WriteString("\n")
-			table(&b, "restore", result.rivals, result.recoveries)
+	for _, c := range r.chapters {
+		fmt.Fprintf(&b, "\n## %s: %s\n\n%s. On %s; %.0f s in all.\n", c.name, c.what, c.data, c.dir, c.seconds)
+		for _, t := range c.tables {
+			b.WriteString("\n" + t)
+		}
+		if len(c.goals) > 0 {
+			b.WriteString("\n" + goalTable(c.goals))
 		}
 	}
 	return b.String()
@@ -67,7 +77,7 @@ func table(b *strings.Builder, work string, rivals []string, runs map[string][]u
 		high := slices.MaxFunc(all, func(a, b usage) int { return cmp.Compare(a.wall, b.wall) })
 		fmt.Fprintf(b, "| %s | %.2f | %.2f to %.2f | %.2f | %.0f | %.1f | %s | %s | %s |\n", name,
 			m.wall.Seconds(), low.wall.Seconds(), high.wall.Seconds(), m.cpu.Seconds(),
-			float64(m.rss)/float64(capstan.MiB), float64(m.out)/1e6,
+			mib(m.rss), float64(m.out)/1e6,
 			ratio(m.wall, base.wall), ratio(m.cpu, base.cpu), ratio(m.out, base.out))
 	}
 }
@@ -77,6 +87,7 @@ func middle(all []usage) usage {
 	return usage{
 		wall: median(all, func(u usage) time.Duration { return u.wall }),
 		cpu:  median(all, func(u usage) time.Duration { return u.cpu }),
+		read: median(all, func(u usage) capstan.Bytes { return u.read }),
 		rss:  median(all, func(u usage) capstan.Bytes { return u.rss }),
 		out:  median(all, func(u usage) capstan.Bytes { return u.out }),
 	}

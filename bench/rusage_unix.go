@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"capstan"
 )
 
@@ -26,3 +28,12 @@ func peakRSS(state *os.ProcessState) capstan.Bytes {
 // settle lets what the last contestant wrote reach the disk, so that the next
 // does not pay for it.
 func settle() { syscall.Sync() }
+
+// room is what a directory's filesystem still takes.
+func room(dir string) (capstan.Bytes, bool) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, false
+	}
+	return capstan.Bytes(st.Bavail) * capstan.Bytes(st.Bsize), true
+}

@@ -80,15 +80,12 @@ func (x *extraction) plan() []planned {
 	for i := range x.wanted {
 		e := &x.wanted[i]
 		x.spans[i] = span{first: len(plan), last: len(plan) - 1}
-		var err error
-		if header, err = tarfile.AppendHeader(header[:0], e, e.Path, e.Location.Size); err != nil {
-			header = header[:0] // the header that stands there will not match
+		from := a.frameAt(e.Offset)
+		to := min(from, len(a.frames)-1)
+		// How long the header is matters only to entries that may reach into the next frame.
+		if i+1 == len(x.wanted) || a.frameAt(x.wanted[i+1].Offset-1) != from {
+			header, to = x.reach(header, i)
 		}
-		end := e.Offset + max(int64(len(header)), tarfile.Block) + max(0, e.Location.Size)
-		if i+1 < len(x.wanted) {
-			end = min(end, x.wanted[i+1].Offset)
-		}
-		from, to := a.frameAt(e.Offset), min(a.frameAt(end-1), len(a.frames)-1)
 		if n := len(plan); n > 0 && plan[n-1].frame == from {
 			x.spans[i].first--
 			plan[n-1].users++
@@ -100,6 +97,20 @@ func (x *extraction) plan() []planned {
 		x.spans[i].last = len(plan) - 1
 	}
 	return plan
+}
+
+// reach gives the last frame that an entry needs; scratch is memory for its header.
+func (x *extraction) reach(scratch []byte, i int) ([]byte, int) {
+	e := &x.wanted[i]
+	header, err := tarfile.AppendHeader(scratch[:0], e, e.Path, e.Location.Size)
+	if err != nil {
+		header = header[:0] // the header that stands there will not match
+	}
+	end := e.Offset + max(int64(len(header)), tarfile.Block) + max(0, e.Location.Size)
+	if i+1 < len(x.wanted) {
+		end = min(end, x.wanted[i+1].Offset)
+	}
+	return header, min(x.reader.frameAt(end-1), len(x.reader.frames)-1)
 }
 
 // run handles entries until there are none left or ctx ends.

@@ -7,7 +7,6 @@ import (
 	"io"
 	"slices"
 	"sort"
-	"sync"
 
 	"capstan"
 	"capstan/internal/codec"
@@ -23,8 +22,8 @@ type Reader struct {
 	frames []codec.Frame
 	damage error
 
-	decoders sync.Pool // of *decoder
-	buffers  sync.Pool // of *[]byte with room for any frame
+	decoders spare[*decoder]
+	buffers  spare[*[]byte] // with room for any frame
 }
 
 // decoder is what decoding one frame takes.
@@ -92,7 +91,7 @@ func (a *Reader) ReadFrame(dst []byte, i int) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	defer a.decoders.Put(d)
+	defer a.decoders.put(d)
 	if cap(d.in) < int(f.Size) {
 		d.in = make([]byte, f.Size)
 	}
@@ -126,7 +125,7 @@ func (a *Reader) frameAt(off int64) int {
 }
 
 func (a *Reader) decoder() (*decoder, error) {
-	if d, ok := a.decoders.Get().(*decoder); ok {
+	if d, ok := a.decoders.get(); ok {
 		return d, nil
 	}
 	d, err := codec.NewDecoder(a.codec)
@@ -135,7 +134,7 @@ func (a *Reader) decoder() (*decoder, error) {
 
 // buffer gives a buffer with room for any frame.
 func (a *Reader) buffer() *[]byte {
-	if b, ok := a.buffers.Get().(*[]byte); ok {
+	if b, ok := a.buffers.get(); ok {
 		return b
 	}
 	b := make([]byte, 0, a.largest())

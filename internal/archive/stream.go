@@ -120,7 +120,7 @@ func (s *stream) close() {
 		s.window.release(s.next)
 	}
 	if s.own != nil {
-		s.reader.buffers.Put(s.own)
+		s.reader.buffers.put(s.own)
 		s.own = nil
 	}
 }
@@ -168,8 +168,9 @@ func (b *body) WriteTo(w io.Writer) (n int64, err error) {
 	}
 }
 
-// writeChunk keeps a cancellation from waiting for the writing of a whole frame.
-const writeChunk = 1 << 20
+// writeChunk keeps a cancellation from waiting for the writing of a whole frame, and
+// what was just hashed in the processor's cache until it is written.
+const writeChunk = 256 << 10
 
 // chunk gives the next bytes, and at their end what check says of them.
 func (b *body) chunk(most int64) ([]byte, error) {

@@ -26,6 +26,7 @@ type tree struct {
 	at     int
 	offset int64
 	number capstan.ArchiveNumber
+	needle int // index of the file that has a name of its own; 0: none
 }
 
 func newTree() *tree { return &tree{random: rand.New(rand.NewPCG(1, 2)), number: 1} }
@@ -42,7 +43,11 @@ func (g *tree) next(entries []capstan.Entry) {
 		}
 		e.ChangeTime = e.ModTime.Add(time.Duration(g.random.Int64N(1 << 50)))
 		if file > 0 {
-			e.Path += fmt.Sprintf("/some-file-%03d.go", file)
+			if g.needle == g.at && g.at > 0 {
+				e.Path += "/" + needle
+			} else {
+				e.Path += fmt.Sprintf("/some-file-%03d.go", file)
+			}
 			e.Kind, e.Mode, e.Links = capstan.KindFile, 0o644, 1
 			e.Size = g.random.Int64N(200_000)
 			for b := 0; b < len(e.Hash); b += 8 {
@@ -79,12 +84,17 @@ func benchCatalog(b *testing.B, dir string) (*catalog.Catalog, capstan.Set) {
 // fill adds n entries, with an archive for each 4 GiB.
 func fill(b *testing.B, c *catalog.Catalog, set capstan.SetID, n int) {
 	b.Helper()
+	fillFrom(b, c, set, n, newTree())
+}
+
+func fillFrom(b *testing.B, c *catalog.Catalog, set capstan.SetID, n int, g *tree) {
+	b.Helper()
 	ctx := b.Context()
 	w := c.NewEntryWriter(ctx, set)
-	g := newTree()
 	planned := capstan.ArchiveNumber(0)
 	entries := make([]capstan.Entry, 512)
 	for done := 0; done < n; done += len(entries) {
+		entries = entries[:min(len(entries), n-done)]
 		g.next(entries)
 		for ; planned < g.number; planned++ {
 			if _, err := c.PlanArchive(ctx, set, capstan.CodecZstd); err != nil {

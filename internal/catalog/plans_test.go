@@ -16,7 +16,7 @@ func TestPlans(t *testing.T) {
 	deleted, _ := nameQuery(sqlDeleteNames, 50)
 	pieces, _ := nameQuery(sqlDropPieces, 50)
 	for name, query := range map[string]string{
-		"page": sqlPage, "entry": sqlEntry, "child": sqlChildOf, "taken": taken, "delete names": deleted, "drop pieces": pieces,
+		"page": sqlPage, "page on": sqlPageOn, "entry": sqlEntry, "child": sqlChildOf, "taken": taken, "delete names": deleted, "drop pieces": pieces,
 		"notable": sqlNotable, "find range": sqlFindRange, "find suffix": sqlFindSuffix, "find all": sqlFindAll,
 		"range end": sqlRangeEnd, "range start": sqlRangeStart, "count unsealed": sqlCountUnsealed, "delete unsealed": sqlDeleteUnsealed,
 		"dirs unsealed": sqlDirsUnsealed, "empty dir": sqlDropEmptyDir, "drop notable": sqlDropNotable, "delete range": sqlDeleteRange,

@@ -41,9 +41,10 @@ const (
 
 // Reading entries.
 const (
-	sqlEntry = `SELECT ` + entryColumns + ` FROM entries WHERE set_no = ? AND dir = ? AND name = ?`
-	sqlPage  = `SELECT ` + entryColumns + ` FROM entries WHERE set_no = ? AND dir = ? AND name > ? ORDER BY name LIMIT ?`
-	sqlCount = `SELECT
+	sqlEntry  = `SELECT ` + entryColumns + ` FROM entries WHERE set_no = ? AND dir = ? AND name = ?`
+	sqlPage   = `SELECT ` + entryColumns + ` FROM entries WHERE set_no = ? AND dir = ? AND name > ? ORDER BY name LIMIT ?`
+	sqlPageOn = `SELECT ` + entryColumns + ` FROM entries WHERE set_no = ? AND (dir, name) > (?, ?) ORDER BY dir, name LIMIT ?`
+	sqlCount  = `SELECT
 		coalesce(sum(CASE WHEN outcome = 1 THEN 1 ELSE 0 END), 0),
 		coalesce(sum(CASE WHEN outcome = 2 THEN 1 ELSE 0 END), 0),
 		coalesce(sum(CASE WHEN outcome = 3 THEN 1 ELSE 0 END), 0),

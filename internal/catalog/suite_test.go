@@ -52,6 +52,7 @@ var suite = []struct {
 	{"Outcomes", testOutcomes},
 	{"Baseline", testBaseline},
 	{"WalkOrder", testWalkOrder},
+	{"WalkScattered", testWalkScattered},
 	{"WalkDeepAndWide", testWalkDeepAndWide},
 	{"Find", testFind},
 	{"Discard", testDiscard},

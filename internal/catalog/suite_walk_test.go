@@ -71,6 +71,26 @@ func testWalkOrder(t *testing.T, open opener) {
 	}
 }
 
+// testWalkScattered walks sets whose directories came in no order at all, as those
+// of a set that was written in several runs: what is read ahead is then mostly of
+// directories that are not wanted next.
+func testWalkScattered(t *testing.T, open opener) {
+	c := open(t)
+	for seed := range uint64(10) {
+		random := rand.New(rand.NewPCG(seed, 2))
+		set := begin(t, c)
+		plan(t, c, set.ID)
+		entries := randomTree(random, 1500, 1)
+		scattered := slices.Clone(entries)
+		random.Shuffle(len(scattered), func(i, j int) { scattered[i], scattered[j] = scattered[j], scattered[i] })
+		for part := range slices.Chunk(scattered, 100) {
+			add(t, c, set.ID, part...)
+		}
+		commit(t, c, capstan.Archive{Set: set.ID, Number: 1})
+		requirePaths(t, walk(t, c, set.ID, ""), paths(entries)...)
+	}
+}
+
 // testWalkDeepAndWide walks a tree that exceeds what the walk keeps in memory:
 // deeper than the kept directories, each with more rows than a page.
 func testWalkDeepAndWide(t *testing.T, open opener) {

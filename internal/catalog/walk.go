@@ -56,6 +56,7 @@ func (c *Catalog) Walk(ctx context.Context, set capstan.SetID, root string) iter
 type walker struct {
 	*view
 	stack []frame
+	ahead ahead
 }
 
 // frame is a directory on the way from the root to the current entry.
@@ -99,6 +100,19 @@ func (w *walker) walk(ctx context.Context, yield func(capstan.Entry, error) bool
 }
 
 func (w *walker) fill(ctx context.Context, f *frame) error {
+	if f.after == "" {
+		rows, more, after, ok := w.ahead.take(f.dir)
+		if !ok && w.ahead.trusted() {
+			if err := w.ahead.read(ctx, w.view, f.dir); err != nil {
+				return err
+			}
+			rows, more, after, ok = w.ahead.take(f.dir)
+		}
+		if ok {
+			f.rows, f.more, f.after = rows, more, after
+			return nil
+		}
+	}
 	rows, end, err := w.rows(ctx, sqlPage, w.no, f.dir, []byte(f.after), walkPage)
 	f.rows, f.more = rows, end.read == walkPage
 	if f.more {

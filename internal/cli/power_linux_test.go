@@ -27,15 +27,15 @@ var (
 	imageSeed = flag.Uint64("image-seed", 1, "of the moments and of what is lost")
 )
 
-// step is a command of a scene.
-type step struct {
+// act is a command of a scene.
+type act struct {
 	args   []string
 	change string       // script that changes the tree before
 	kill   *slowfs.Rule // where the command is killed
 	keeps  []int        // of a forget: the steps whose sets stay
 }
 
-func (st step) is(command string) bool { return st.args[0] == command }
+func (st act) is(command string) bool { return st.args[0] == command }
 
 // scene is a course of commands whose home, stage and volumes were recorded, and
 // what the tree was at each of them. Its field's directory is where all of them lay,
@@ -44,7 +44,7 @@ func (st step) is(command string) bool { return st.args[0] == command }
 type scene struct {
 	*field
 	base    string // of what does not lie there
-	steps   []step
+	steps   []act
 	volumes []string
 	open    []string // flags that open encrypted sets
 	log     *powerloss.Log
@@ -89,28 +89,28 @@ func changed(n int) string {
 var scenes = map[string]func(t *testing.T) *scene{
 	"one volume": func(t *testing.T) *scene {
 		s, backup := newScene(t, false)
-		s.steps = []step{{args: backup}, {args: backup, change: changed(1)}}
+		s.steps = []act{{args: backup}, {args: backup, change: changed(1)}}
 		return s
 	},
 	"stage and two volumes": func(t *testing.T) *scene {
 		s, backup := newScene(t, true)
-		s.steps = []step{{args: backup}, {args: backup, change: changed(1)}}
+		s.steps = []act{{args: backup}, {args: backup, change: changed(1)}}
 		return s
 	},
 	"incremental": func(t *testing.T) *scene {
 		s, backup := newScene(t, false)
 		backup = append(backup, "--incremental")
-		s.steps = []step{{args: backup}, {args: backup, change: changed(1)}, {args: backup, change: changed(2)}}
+		s.steps = []act{{args: backup}, {args: backup, change: changed(1)}, {args: backup, change: changed(2)}}
 		return s
 	},
 	"forget": func(t *testing.T) *scene {
 		s, backup := newScene(t, true)
-		s.steps = []step{{args: backup}, {args: backup, change: changed(1)}, {args: forgetting[:], keeps: []int{1}}}
+		s.steps = []act{{args: backup}, {args: backup, change: changed(1)}, {args: forgetting[:], keeps: []int{1}}}
 		return s
 	},
 	"killed and continued": func(t *testing.T) *scene {
 		s, backup := newScene(t, true)
-		s.steps = []step{
+		s.steps = []act{
 			{args: backup, kill: &slowfs.Rule{Op: slowfs.Rename, Name: archive, After: 3, Late: true}},
 			{args: backup, kill: &slowfs.Rule{Op: slowfs.Unlink, Name: archive}},
 			{args: backup},
@@ -122,7 +122,7 @@ var scenes = map[string]func(t *testing.T) *scene{
 		key, public := newKey(t)
 		s.open = []string{"--identity", key}
 		backup = append(backup, "--encrypt-to", public, "--incremental")
-		s.steps = []step{{args: backup}, {args: backup, change: changed(1)}}
+		s.steps = []act{{args: backup}, {args: backup, change: changed(1)}}
 		return s
 	},
 	"encrypted to others": func(t *testing.T) *scene {
@@ -130,7 +130,7 @@ var scenes = map[string]func(t *testing.T) *scene{
 		old, oldPublic := newKey(t)
 		key, public := newKey(t)
 		s.open = []string{"--identity", old, "--identity", key}
-		s.steps = []step{
+		s.steps = []act{
 			{args: append(backup, "--encrypt-to", oldPublic)},
 			{args: []string{"key", "rewrap", "--all", "--identity", old, "--identity", key, "--encrypt-to", public}},
 		}

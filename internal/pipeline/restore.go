@@ -42,7 +42,7 @@ type RestoreSummary struct {
 	Doubts []Problem `json:"doubts,omitempty"`
 }
 
-// batchEntries bounds the entries that a restore holds in memory at once.
+// batchEntries bounds the entries that a verification holds in memory at once.
 const batchEntries = 16384
 
 var errNotInSet = errors.New("does not name anything inside a set")

@@ -31,6 +31,9 @@ type restoreRun struct {
 	// standIns holds, for the first names of hard links that are not restored
 	// themselves, the path under which their content was put.
 	standIns map[firstName]string
+	// closedDirs says that directories without the right to search them are to be
+	// finished in the end.
+	closedDirs bool
 }
 
 // firstName is the name under which a set holds the content of a hard link.
@@ -39,52 +42,9 @@ type firstName struct {
 	path string
 }
 
-// run restores in batches: directories first, then contents in the order of
-// the archives, then links; directories get their times when all is in place.
-func (r *restoreRun) run(ctx context.Context) error {
-	r.standIns = map[firstName]string{}
-	stage := r.Tracker.Stage(stageRestore)
-	stage.Begin()
-	defer stage.End()
-	batch := make([]Held, 0, 1024)
-	for entry, err := range r.view.selected(ctx, r.want) {
-		if err != nil {
-			return err
-		}
-		batch = append(batch, entry)
-		if len(batch) < batchEntries {
-			continue
-		}
-		if err := r.batch(ctx, batch); err != nil {
-			return err
-		}
-		clear(batch)
-		batch = batch[:0]
-	}
-	if err := r.batch(ctx, batch); err != nil {
-		return err
-	}
-	return r.finishDirs(ctx)
-}
-
-func (r *restoreRun) batch(ctx context.Context, batch []Held) error {
-	var contents, links []Held
-	var plain []capstan.Entry
-	for _, entry := range batch {
-		switch {
-		case entry.Kind == capstan.KindDir:
-			if err := r.settle(&entry.Entry, r.target.Dir(ctx, entry.Path)); err != nil {
-				return err
-			}
-		case entry.Kind == capstan.KindHardlink:
-			links = append(links, entry)
-		case entry.StoredSize() > 0:
-			contents = append(contents, entry)
-		default:
-			plain = append(plain, entry.Entry)
-		}
-	}
-	err := r.forEach(ctx, plain, func(ctx context.Context, entry *capstan.Entry) error {
+// batch restores what lies in directories that are there.
+func (r *restoreRun) batch(ctx context.Context, b *restoreBatch) error {
+	err := r.forEach(ctx, b.plain, func(ctx context.Context, entry *capstan.Entry) error {
 		var content io.Reader
 		if entry.Kind == capstan.KindFile {
 			content = bytes.NewReader(nil)
@@ -92,13 +52,13 @@ func (r *restoreRun) batch(ctx context.Context, batch []Held) error {
 		return r.settle(entry, r.target.Place(ctx, entry.Path, entry, content))
 	})
 	if err == nil {
-		err = r.contents(ctx, contents)
+		err = r.contents(ctx, b.contents)
 	}
-	for i := range links {
+	for i := range b.links {
 		if err != nil {
 			return err
 		}
-		err = r.link(ctx, &links[i])
+		err = r.link(ctx, &b.links[i])
 	}
 	return err
 }
@@ -215,7 +175,7 @@ func (r *restoreRun) split(ctx context.Context, from *setReader, entry *capstan.
 // its content is put under this name, and later names link to that.
 func (r *restoreRun) link(ctx context.Context, entry *Held) error {
 	to := entry.Link
-	if !r.want.matches(to) {
+	if !r.want.wants(to) {
 		standIn, ok := r.standIns[firstName{entry.Set, to}]
 		if !ok {
 			return r.standIn(ctx, entry)
@@ -244,37 +204,6 @@ func (r *restoreRun) standIn(ctx context.Context, entry *Held) error {
 		r.standIns[firstName{entry.Set, entry.Link}] = entry.Path
 	}
 	return r.settle(&first, err)
-}
-
-// finishDirs gives every restored directory its final attributes, each after
-// all directories below it.
-func (r *restoreRun) finishDirs(ctx context.Context) error {
-	var open []Held
-	leave := func(next string) error {
-		for len(open) > 0 && (next == "" || !capstan.Within(next, open[len(open)-1].Path)) {
-			dir := &open[len(open)-1]
-			if err := r.target.FinishDir(ctx, dir.Path, &dir.Entry); err != nil {
-				if err := r.settle(&dir.Entry, err); err != nil {
-					return err
-				}
-			}
-			open = open[:len(open)-1]
-		}
-		return nil
-	}
-	for entry, err := range r.view.selected(ctx, r.want) {
-		if err != nil {
-			return err
-		}
-		if entry.Kind != capstan.KindDir {
-			continue
-		}
-		if err := leave(entry.Path); err != nil {
-			return err
-		}
-		open = append(open, entry)
-	}
-	return leave("")
 }
 
 // content is the stored content of an entry, part after part, checked against

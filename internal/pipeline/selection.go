@@ -45,6 +45,11 @@ func (s *selection) matches(name string) bool {
 	return wanted
 }
 
+// wants is matches without a note; it may be called by several goroutines.
+func (s *selection) wants(name string) bool {
+	return s.all() || slices.ContainsFunc(s.patterns, func(pattern string) bool { return matchTree(pattern, name) })
+}
+
 // missing lists the patterns that found nothing.
 func (s *selection) missing() []string {
 	var missing []string

@@ -81,6 +81,9 @@ func (c *cursor) advance() (ok bool, err error) {
 // for a root that is not there. Memory is that of one catalog walk for each set
 // of the chain.
 func (v *View) Walk(ctx context.Context, root string) iter.Seq2[Held, error] {
+	if len(v.Chain) == 1 {
+		return v.walkFull(ctx, root)
+	}
 	return func(yield func(Held, error) bool) {
 		oldest, err := v.hiddenBelow(ctx, root)
 		if err != nil {
@@ -115,6 +118,25 @@ func (v *View) Walk(ctx context.Context, root string) iter.Seq2[Held, error] {
 			var err error
 			if cursors, err = pass(cursors, held.Path); err != nil {
 				yield(Held{}, err)
+				return
+			}
+		}
+	}
+}
+
+// walkFull is Walk of a set that builds on no other.
+func (v *View) walkFull(ctx context.Context, root string) iter.Seq2[Held, error] {
+	return func(yield func(Held, error) bool) {
+		set := v.Set().ID
+		for entry, err := range v.engine.Catalog.Walk(ctx, set, root) {
+			if root != "" && errors.Is(err, capstan.ErrNotFound) {
+				return
+			}
+			if err != nil {
+				yield(Held{}, err)
+				return
+			}
+			if entry.Outcome != capstan.OutcomeDeleted && !yield(Held{Set: set, Entry: entry}, nil) {
 				return
 			}
 		}

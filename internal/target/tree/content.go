@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"capstan"
 )
@@ -47,6 +48,31 @@ func fill(r io.Reader, buf []byte) (n int, done bool, err error) {
 		}
 	}
 	return n, false, nil
+}
+
+// buffers are of chunkSize each, kept for their next use: as many as calls of Place
+// that need one were running at once.
+type buffers struct {
+	mu   sync.Mutex
+	list []*[chunkSize]byte
+}
+
+func (b *buffers) get() *[chunkSize]byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	last := len(b.list) - 1
+	if last < 0 {
+		return new([chunkSize]byte)
+	}
+	buf := b.list[last]
+	b.list = b.list[:last]
+	return buf
+}
+
+func (b *buffers) put(buf *[chunkSize]byte) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.list = append(b.list, buf)
 }
 
 // layout puts stored bytes, which come one after another, at their places in
@@ -132,4 +158,36 @@ func (l *layout) copyRest(ctx context.Context, w contentFile, r io.Reader, buf [
 			return err
 		}
 	}
+}
+
+// copyDirect has r write all of itself, and sets the size.
+func (l *layout) copyDirect(ctx context.Context, w contentFile, r io.WriterTo) error {
+	to := &placer{ctx: ctx, layout: l, file: w}
+	if _, err := r.WriteTo(to); err != nil {
+		if to.err != nil {
+			return to.err
+		}
+		return &readError{err}
+	}
+	return l.finish(w)
+}
+
+// placer puts what is written to it at its places in the file.
+type placer struct {
+	ctx    context.Context //nolint:containedctx // a writer's own life
+	layout *layout
+	file   contentFile
+	err    error // of the file, not of the content
+}
+
+func (p *placer) Write(b []byte) (int, error) {
+	if p.ctx.Err() != nil {
+		p.err = context.Cause(p.ctx)
+	} else {
+		p.err = p.layout.place(p.file, b)
+	}
+	if p.err != nil {
+		return 0, p.err
+	}
+	return len(b), nil
 }

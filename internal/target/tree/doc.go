@@ -3,8 +3,9 @@
 //
 // Use: Open the target, then for every entry in the order of
 // capstan.ComparePaths call Dir for a directory, Place for what stands by
-// itself and Link for a further name of a file; at last call FinishDir for
-// every directory, deepest first, then Sync if the tree must survive a power
+// itself and Link for a further name of a file; call FinishDir for every directory
+// when all below it is there, deepest first, and for one that its owner may not search
+// not before the last Link to a file in it; then Sync if the tree must survive a power
 // loss, then Close. Notes tells what the target could not keep.
 //
 // Confinement: a path that is absolute or has an empty, "." or ".." component

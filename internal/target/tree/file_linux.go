@@ -48,6 +48,7 @@ func (m linkMethod) link(fd, dir int, name string) error {
 type newFile struct {
 	dir  *openDir
 	fd   int
+	mode uint32 // that it was made with, before umask and ACLs
 	temp string // empty while it has no name at all
 }
 
@@ -82,8 +83,11 @@ func (t *Tree) placeFile(
 	if err != nil {
 		return failure(path, err)
 	}
-	buf := t.buffers.Get().(*[chunkSize]byte)
-	defer t.buffers.Put(buf)
+	if direct, ok := content.(io.WriterTo); ok && t.naming != linkNever {
+		return t.placeDirect(ctx, dir, name, path, e, plan, direct)
+	}
+	buf := t.buffers.get()
+	defer t.buffers.put(buf)
 	n, done, err := fill(content, buf[:])
 	if err != nil {
 		return failure(path, err)
@@ -94,12 +98,31 @@ func (t *Tree) placeFile(
 			return err
 		}
 	}
+	return t.finishFile(dir, name, path, e, func(f *newFile) error {
+		return plan.copyRest(ctx, f, content, buf[:], n, done)
+	})
+}
+
+// placeDirect lets content that can do so write itself into the file, without a
+// buffer in between. The file has no name before all of it is there.
+func (t *Tree) placeDirect(
+	ctx context.Context, dir *openDir, name, path string, e *capstan.Entry, plan *layout, content io.WriterTo,
+) error {
+	if plan.total > chunkSize {
+		if err := t.expectFree(dir, name, path); err != nil {
+			return err
+		}
+	}
+	return t.finishFile(dir, name, path, e, func(f *newFile) error { return plan.copyDirect(ctx, f, content) })
+}
+
+// finishFile makes a file, has it filled, and gives it everything and its name.
+func (t *Tree) finishFile(dir *openDir, name, path string, e *capstan.Entry, write func(*newFile) error) error {
 	f, err := t.create(dir, t.firstMode(e))
 	if err != nil {
 		return failure(path, err)
 	}
-	err = plan.copyRest(ctx, f, content, buf[:], n, done)
-	if err == nil {
+	if err = write(f); err == nil {
 		err = t.describeFile(f, path, e)
 	}
 	if err != nil {
@@ -153,7 +176,7 @@ func (t *Tree) create(dir *openDir, mode uint32) (*newFile, error) {
 	if t.naming != linkNever && !dir.named.Load() {
 		fd, err := openat(dir.fd, ".", unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, mode)
 		if err == nil {
-			return &newFile{dir: dir, fd: fd}, nil
+			return &newFile{dir: dir, fd: fd, mode: mode}, nil
 		}
 		// Kernels and filesystems that do not know the flag open the directory
 		// itself for writing, or say so.
@@ -167,7 +190,7 @@ func (t *Tree) create(dir *openDir, mode uint32) (*newFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &newFile{dir: dir, fd: fd, temp: temp}, nil
+	return &newFile{dir: dir, fd: fd, mode: mode, temp: temp}, nil
 }
 
 // discard removes the file.

@@ -65,8 +65,8 @@ func (t *Tree) foreign(e *capstan.Entry) bool {
 // describeFile gives a new file everything but its name.
 func (t *Tree) describeFile(f *newFile, path string, e *capstan.Entry) error {
 	in := inode{fd: f.fd}
-	var st unix.Stat_t
-	if err := unix.Fstat(f.fd, &st); err != nil {
+	st, err := f.stat()
+	if err != nil {
 		return err
 	}
 	if f.dir.inherits {
@@ -75,6 +75,27 @@ func (t *Tree) describeFile(f *newFile, path string, e *capstan.Entry) error {
 		}
 	}
 	return t.describe(in, &st, path, e)
+}
+
+// birth is what a directory gives to files that are made in it with some mode:
+// their owner, group and permissions.
+type birth struct {
+	asked, mode uint32
+	uid, gid    uint32
+}
+
+// stat tells what the file was given when it was made; without an ACL to inherit it
+// is what the one before it in the directory was given.
+func (f *newFile) stat() (st unix.Stat_t, err error) {
+	if born := f.dir.born.Load(); born != nil && born.asked == f.mode && !f.dir.inherits {
+		st.Mode, st.Uid, st.Gid = born.mode, born.uid, born.gid
+		return st, nil
+	}
+	if err := unix.Fstat(f.fd, &st); err != nil {
+		return st, err
+	}
+	f.dir.born.Store(&birth{asked: f.mode, mode: st.Mode, uid: st.Uid, gid: st.Gid})
+	return st, nil
 }
 
 // describeDir gives a directory everything, and takes from it what it has

@@ -18,6 +18,9 @@ import (
 // in use come on top, one or two for each call that is running.
 const openDirs = 128
 
+// freshDirs bounds the directories of which is remembered that they were just made.
+const freshDirs = 1 << 14
+
 const openDirFlags = unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
 
 // openDir is a directory of the target, held open so that names in it are
@@ -29,6 +32,7 @@ type openDir struct {
 	inherits bool
 	// named is set once the filesystem has refused files without a name.
 	named atomic.Bool
+	born  atomic.Pointer[birth] // of the latest file that was looked at
 
 	// Guarded by the cache's mutex.
 	users   int
@@ -44,12 +48,13 @@ type dirCache struct {
 
 	mu     sync.Mutex
 	byPath map[string]*openDir
-	recent list.List // of *openDir, the latest used first
+	fresh  map[string]struct{} // directories that were made in ones without a default ACL, and not yet finished
+	recent list.List           // of *openDir, the latest used first
 	closed bool
 }
 
 func newDirCache(root, limit int) *dirCache {
-	return &dirCache{root: &openDir{fd: root, inherits: inheritsACL(root)}, limit: limit, byPath: make(map[string]*openDir)}
+	return &dirCache{root: &openDir{fd: root, inherits: inheritsACL(root)}, limit: limit, byPath: map[string]*openDir{}, fresh: map[string]struct{}{}}
 }
 
 // resolve opens a directory of the target, "" being the target itself. Missing
@@ -110,10 +115,28 @@ func (c *dirCache) step(dir *openDir, path string, create bool) (*openDir, error
 	if err != nil {
 		return nil, failure(path, err)
 	}
-	if create && c.found != nil {
+	fresh := c.isFresh(path)
+	if create && c.found != nil && !fresh {
 		c.found(fd)
 	}
-	return c.insert(&openDir{path: strings.Clone(path), fd: fd, inherits: inheritsACL(fd)}), nil
+	return c.insert(&openDir{path: strings.Clone(path), fd: fd, inherits: !fresh && inheritsACL(fd)}), nil
+}
+
+// made remembers a directory that was just made in one without a default ACL, and
+// so has none itself. What is forgotten is looked at when it is opened.
+func (c *dirCache) made(path string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.fresh) < freshDirs {
+		c.fresh[path] = struct{}{}
+	}
+}
+
+func (c *dirCache) isFresh(path string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, fresh := c.fresh[path]
+	return fresh
 }
 
 // insert adds a directory just opened and gives it to its first user; if
@@ -178,6 +201,7 @@ func (c *dirCache) release(dir *openDir) {
 // forget closes a directory in which nothing more will be placed.
 func (c *dirCache) forget(path string) {
 	c.mu.Lock()
+	delete(c.fresh, path)
 	dir, ok := c.byPath[path]
 	if ok {
 		c.remove(dir)

@@ -11,6 +11,7 @@ import (
 // kept of it, and makes the directories above it that are missing. Of a file,
 // content gives the stored bytes to their end (see Entry.StoredSize; split
 // files as one), also when there are none; it is nil for anything else.
+// Content that is an io.WriterTo writes itself where files can be made without a name.
 //
 // Nothing is left under the entry's name unless it is whole: after an error,
 // of content (which it wraps) or of the target, what was there before still is.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -24,7 +23,7 @@ type Tree struct {
 	naming   linkMethod
 	dirs     *dirCache
 	notes    notes
-	buffers  sync.Pool // of *[chunkSize]byte
+	buffers  buffers
 	tempBase string
 	here     machine.Place // in its short form, see tempMark
 	temps    atomic.Uint64
@@ -54,7 +53,6 @@ func Open(dir string, o Options) (*Tree, error) {
 	if o.Owners != nil {
 		t.owners, t.mustOwn = *o.Owners, *o.Owners
 	}
-	t.buffers.New = func() any { return new([chunkSize]byte) }
 	t.naming = t.findLinkMethod()
 	return t, nil
 }
@@ -71,6 +69,7 @@ func (t *Tree) Dir(ctx context.Context, path string) error {
 	defer t.dirs.release(parent)
 	err = unix.Mkdirat(parent.fd, name, 0o700)
 	if err == nil && !parent.inherits {
+		t.dirs.made(path)
 		return nil
 	}
 	if err != nil && !errors.Is(err, unix.EEXIST) {

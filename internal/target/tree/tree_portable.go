@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,7 +25,7 @@ type Tree struct {
 	options  Options
 	root     *os.Root
 	notes    notes
-	buffers  sync.Pool // of *[chunkSize]byte
+	buffers  buffers
 	tempBase string
 	temps    atomic.Uint64
 }
@@ -53,7 +52,6 @@ func Open(dir string, o Options) (*Tree, error) {
 	random := make([]byte, 8)
 	_, _ = rand.Read(random) // never fails, says crypto/rand
 	t := &Tree{options: o, root: root, tempBase: ".capstan-" + hex.EncodeToString(random) + "-"}
-	t.buffers.New = func() any { return new([chunkSize]byte) }
 	return t, nil
 }
 
@@ -117,8 +115,8 @@ func (t *Tree) placeFile(ctx context.Context, path string, e *capstan.Entry, con
 	if err != nil {
 		return failure(path, err)
 	}
-	buf := t.buffers.Get().(*[chunkSize]byte)
-	defer t.buffers.Put(buf)
+	buf := t.buffers.get()
+	defer t.buffers.put(buf)
 	n, done, err := fill(content, buf[:])
 	if err != nil {
 		return failure(path, err)
