@@ -2,14 +2,13 @@ package archive
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"io/fs"
 
 	"capstan"
+	"capstan/internal/digest"
 )
 
 // content is an item's content on its way into frames. The layout owns entry
@@ -26,7 +25,7 @@ type content struct {
 	read   int64  // bytes that came from source
 	ended  bool   // nothing more comes from source
 	err    error  // that ended it
-	sum    hash.Hash
+	sum    *digest.Stream
 }
 
 // readChunk bounds how much one Read of a content asks for, so that a
@@ -101,9 +100,9 @@ func (c *content) finish() (outcome capstan.Outcome, reason string) {
 	return c.entry.Outcome, c.entry.Reason
 }
 
-// run fills one range of f. It reports false when ctx ended before, and the
-// range is then in no defined state.
-func (r *fill) run(ctx context.Context, f *frame, w *waits) bool {
+// run fills one range of f and has it hashed, which may go on when it returns. It
+// reports false when ctx ended before, and the range is then in no defined state.
+func (r *fill) run(ctx context.Context, f *frame, w *waits, hasher *digest.Hasher) bool {
 	c, b := r.content, f.in[r.from:r.to]
 	w.enter(OnSource)
 	if r.before == nil || await(ctx, r.before.read) {
@@ -113,28 +112,30 @@ func (r *fill) run(ctx context.Context, f *frame, w *waits) bool {
 	if ctx.Err() != nil {
 		return false
 	}
-	var outcome capstan.Outcome
-	var reason string
 	if r.after != nil {
 		close(r.after.read)
+		r.hashed = r.after.hash
 	} else {
-		outcome, reason = c.finish()
-	}
-	if r.before == nil && r.after == nil {
-		f.complete(r, outcome, reason, sha256.Sum256(b))
-		return true
+		r.outcome, r.reason = c.finish()
+		r.hashed = make(chan struct{})
 	}
 	if r.before == nil {
-		c.sum = sha256.New()
+		c.sum = digest.NewStream()
 	} else if !await(ctx, r.before.hash) {
 		return false
 	}
-	c.sum.Write(b)
-	if r.after != nil {
-		close(r.after.hash)
-		return true
+	return hasher.Add(ctx, &digest.Work{Stream: c.sum, Data: b, Done: r.hashed})
+}
+
+// end waits until the range is hashed, and puts the entry of a content that ends
+// with it in its place.
+func (r *fill) end(ctx context.Context, f *frame) bool {
+	if !await(ctx, r.hashed) {
+		return false
 	}
-	f.complete(r, outcome, reason, capstan.Hash(c.sum.Sum(nil)))
+	if r.after == nil {
+		f.complete(r, r.outcome, r.reason, r.content.sum.Sum())
+	}
 	return true
 }
 

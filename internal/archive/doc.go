@@ -11,7 +11,7 @@
 //     without reading it. It blocks while all frames are in use.
 //  2. Workers take frames in order. They read contents into the reserved ranges
 //     (the ranges of one content one after another, whichever worker has them),
-//     hash, and compress.
+//     have them hashed, and compress meanwhile.
 //  3. One goroutine writes the frames in order, hashes the archive, and calls
 //     every method of the Sink.
 //

@@ -27,9 +27,12 @@ type frame struct {
 type fill struct {
 	content  *content
 	from, to int
-	entry    int   // of the content's last range: index of its entry in the frame, else -1
-	before   *turn // of the range before; nil for the first
-	after    *turn // for the next range; nil for the last
+	entry    int             // of the content's last range: index of its entry in the frame, else -1
+	before   *turn           // of the range before; nil for the first
+	after    *turn           // for the next range; nil for the last
+	hashed   chan struct{}   // closed when it is hashed; after's, where there is one
+	outcome  capstan.Outcome // of a last range that was read
+	reason   string
 }
 
 // turn passes a content from one range to the next, which may be another

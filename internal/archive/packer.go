@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"capstan/internal/codec"
+	"capstan/internal/digest"
 )
 
 // errClosed reports an Add after Close or Abort.
@@ -23,7 +24,9 @@ type Packer struct {
 	cancel  context.CancelCauseFunc
 	group   sync.WaitGroup // workers
 	writing sync.WaitGroup // the goroutine that calls the sink
-	ended   bool           // Close or Abort was called
+	hashing sync.WaitGroup // those that hash; they end with ctx
+	hasher  *digest.Hasher
+	ended   bool // Close or Abort was called
 
 	layout layout
 	made   int         // frames that exist
@@ -40,7 +43,7 @@ type Packer struct {
 // NewPacker starts a packer; Close or Abort must end it. Options that make no
 // sense make the first Add or Close fail.
 func NewPacker(ctx context.Context, options Options, sink Sink) *Packer {
-	p := &Packer{sink: sink, hooks: options.Hooks, contents: map[*content]struct{}{}}
+	p := &Packer{sink: sink, hooks: options.Hooks, contents: map[*content]struct{}{}, hasher: digest.NewHasher()}
 	p.ctx, p.cancel = context.WithCancelCause(ctx)
 	var err error
 	if p.plan, err = options.plan(); err != nil {
@@ -61,12 +64,19 @@ func NewPacker(ctx context.Context, options Options, sink Sink) *Packer {
 	p.waitLayout = waits{hook: options.Hooks.Wait, stage: StageLayout, workers: 1}
 	p.waitPack = waits{hook: options.Hooks.Wait, stage: StagePack, workers: p.plan.workers}
 	p.waitWrite = waits{hook: options.Hooks.Wait, stage: StageWrite, workers: 1}
+	for range (p.plan.workers + hashEvery - 1) / hashEvery {
+		p.hashing.Go(func() { p.hasher.Run(p.ctx) })
+	}
 	for _, enc := range encoders[:p.plan.workers] {
 		p.group.Go(func() { p.pack(enc) })
 	}
 	p.writing.Go(p.write)
 	return p
 }
+
+// hashEvery is how many workers one goroutine hashes for: two lanes are five times
+// as fast as a worker compresses, and the archive is hashed besides.
+const hashEvery = 3
 
 // Close lays out the end of the last archive, waits until all is written and
 // delivered, and ends the packer; when it returns nil, every Sealed has returned
@@ -91,6 +101,7 @@ func (p *Packer) Close(ctx context.Context) error {
 	stop()
 	err = p.cause()
 	p.cancel(errClosed)
+	p.hashing.Wait()
 	return err
 }
 
@@ -136,6 +147,7 @@ func (p *Packer) Abort(err error) {
 	}
 	p.ended = true
 	p.join()
+	p.hashing.Wait()
 }
 
 // fail ends the packer with its first error and gives that.
@@ -183,7 +195,7 @@ func (p *Packer) pack(enc *codec.Encoder) {
 		}
 		for i := range f.fills {
 			r := &f.fills[i]
-			if !r.run(p.ctx, f, &p.waitPack) {
+			if !r.run(p.ctx, f, &p.waitPack, p.hasher) {
 				return
 			}
 			if r.after == nil {
@@ -191,6 +203,11 @@ func (p *Packer) pack(enc *codec.Encoder) {
 			}
 		}
 		f.encode(enc, p.plan.codec)
+		for i := range f.fills {
+			if !f.fills[i].end(p.ctx, f) {
+				return
+			}
+		}
 		if p.hooks.Packed != nil {
 			p.hooks.Packed(int64(len(f.in)))
 		}

@@ -2,14 +2,13 @@ package archive
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 
 	"capstan"
 	"capstan/internal/codec"
+	"capstan/internal/digest"
 )
 
 // writer is the state of the one goroutine that writes archives.
@@ -20,16 +19,12 @@ type writer struct {
 	sealed  capstan.Archive // of the archive being written, as far as it is
 	frames  []codec.Frame
 
-	toSum  chan []byte
-	summed chan struct{}
-	sum    hash.Hash
+	sum *digest.Stream
 }
 
 // write takes frames in order and hands what comes of them to the sink.
 func (p *Packer) write() {
-	w := &writer{Packer: p, toSum: make(chan []byte), summed: make(chan struct{}), sum: sha256.New()}
-	p.writing.Go(w.hash)
-	defer close(w.toSum)
+	w := &writer{Packer: p, sum: digest.NewStream()}
 	for {
 		f, ok := p.take(p.order, &p.waitWrite, StagePack)
 		if !ok || !w.packed(f) {
@@ -58,18 +53,6 @@ func (w *writer) packed(f *frame) bool {
 	w.waitWrite.enter(StagePack)
 	defer w.waitWrite.leave()
 	return await(w.ctx, f.ready)
-}
-
-// hash adds to the archive's sum what is being written, beside the writing.
-func (w *writer) hash() {
-	for b := range w.toSum {
-		w.sum.Write(b)
-		select {
-		case w.summed <- struct{}{}:
-		case <-w.ctx.Done():
-			return
-		}
-	}
 }
 
 // frame writes one frame and delivers its entries.
@@ -121,9 +104,8 @@ func (w *writer) body(f *frame) error {
 
 // bytes writes b to the archive and sums it meanwhile.
 func (w *writer) bytes(b []byte) error {
-	select {
-	case w.toSum <- b:
-	case <-w.ctx.Done():
+	work := &digest.Work{Stream: w.sum, Data: b, Done: make(chan struct{})}
+	if !w.hasher.Add(w.ctx, work) {
 		return context.Cause(w.ctx)
 	}
 	w.waitWrite.enter(OnVolume)
@@ -136,9 +118,7 @@ func (w *writer) bytes(b []byte) error {
 	if w.hooks.Wrote != nil && n > 0 {
 		w.hooks.Wrote(int64(n))
 	}
-	select {
-	case <-w.summed:
-	case <-w.ctx.Done():
+	if !await(w.ctx, work.Done) {
 		err = errors.Join(err, context.Cause(w.ctx))
 	}
 	if err != nil {
@@ -170,7 +150,7 @@ func (w *writer) seal() error {
 		}
 	}
 	done()
-	w.sum.Sum(w.sealed.Hash[:0])
+	w.sealed.Hash = w.sum.Sum()
 	w.out = nil
 	return w.sink.Sealed(w.ctx, w.sealed)
 }

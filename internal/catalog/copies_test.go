@@ -52,3 +52,41 @@ func TestCommitCopy(t *testing.T) {
 	}
 	requirePaths(t, walk(t, c, set.ID, ""), "a", "b")
 }
+
+// TestPlain: a writer says of the entries that it was given that they are the
+// set's only where that is so.
+func TestPlain(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	c, err := catalog.Open(ctx, filepath.Join(t.TempDir(), "catalog.db"), catalog.Options{})
+	must(t, err)
+	defer c.Close()
+	set := begin(t, c)
+	a := plan(t, c, set.ID)
+	for i, round := range []struct {
+		paths []string
+		plain bool
+	}{
+		{[]string{"a", "b/c", "d"}, true},
+		{[]string{"e"}, false}, // the set has others
+	} {
+		w := c.NewEntryWriter(ctx, set.ID)
+		for _, path := range round.paths {
+			must(t, w.Add(ctx, []capstan.Entry{file(path, a.Number)}))
+		}
+		must(t, w.Close())
+		if w.Plain() != round.plain {
+			t.Errorf("round %d: plain is %v", i, w.Plain())
+		}
+	}
+	other := begin(t, c)
+	b := plan(t, c, other.ID)
+	w := c.NewEntryWriter(ctx, other.ID)
+	must(t, w.Add(ctx, []capstan.Entry{file("a", b.Number), file("e", b.Number)}))
+	must(t, w.Flush(ctx))
+	must(t, w.Add(ctx, []capstan.Entry{file("a", b.Number)}))
+	must(t, w.Close())
+	if w.Plain() {
+		t.Error("a path came twice, and the writer says that none did")
+	}
+}

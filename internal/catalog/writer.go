@@ -159,6 +159,13 @@ func (w *EntryWriter) Close() error {
 	return w.closeIt
 }
 
+// Plain reports, after Close, that every entry that was added is one entry of the
+// set, and that the set has no others. It may be false though that is so.
+func (w *EntryWriter) Plain() bool {
+	<-w.done
+	return w.placer.no != 0 && !w.placer.careful
+}
+
 // ended waits until a writer that is being closed has written what it had, and
 // gives its failure.
 func (w *EntryWriter) ended(ctx context.Context) error {

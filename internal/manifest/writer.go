@@ -127,12 +127,22 @@ func (w *Writer) Close() error {
 		return w.err
 	}
 	w.line(endLine{Type: "end", Archives: w.archives, Entries: w.entries})
+	w.end()
+	return w.close()
+}
+
+// end ends the compression.
+func (w *Writer) end() {
 	w.flush(0)
 	if w.err == nil {
 		if err := w.stream.Close(); err != nil {
 			w.err = fmt.Errorf("write manifest: %w", err)
 		}
 	}
+}
+
+// close gives the first failure, and lets nothing be written any more.
+func (w *Writer) close() error {
 	err := w.err
 	if err == nil {
 		w.err = errors.New("the manifest is closed")

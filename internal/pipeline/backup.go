@@ -84,6 +84,9 @@ func (e *Engine) Backup(ctx context.Context, job Backup) (Summary, error) {
 		return run.tell(ctx, err)
 	})
 	summary, err := run.finish(ctx, runErr)
+	if run.draft != nil {
+		run.draft.remove()
+	}
 	if stuck {
 		return summary, err
 	}
@@ -146,6 +149,7 @@ type backupRun struct {
 	tally   tally
 	adopted map[capstan.ArchiveNumber]bool // sealed by an interrupted run of this set
 	stale   map[capstan.ArchiveNumber]bool // of these, those that hold what the source has no more
+	draft   *draft                         // of the manifest, when all is packed; nil: it is made from the catalog
 	queue   atomic.Pointer[copier.Queue]   // to the volumes; nil without a stage, and before it is started
 	started time.Time
 

@@ -44,7 +44,7 @@ func (r *backupRun) finishVolume(ctx context.Context, volume capstan.Volume, bea
 		}
 	})
 	set := r.end
-	finish := finisher{Engine: r.Engine, set: set, to: r.Recipients, before: r.before, owner: r.owner(), beat: beat}
+	finish := finisher{Engine: r.Engine, set: set, to: r.Recipients, before: r.before, owner: r.owner(), draft: r.draft, beat: beat}
 	bytes, err := finish.write(ctx, volume)
 	if err == nil {
 		r.counted.Do(func() { r.tally.file(int64(bytes)) })
@@ -60,6 +60,7 @@ type finisher struct {
 	to     *envelope.Recipients // nil for a set that is not encrypted
 	before *View                // of the set that this one builds on; nil for a full set
 	owner  string               // with which the set's name is claimed
+	draft  *draft               // of the manifest; nil: it is made from the catalog
 	beat   func()               // called as it moves
 }
 
@@ -95,7 +96,11 @@ func (f *finisher) write(ctx context.Context, volume capstan.Volume) (bytes caps
 		deleted = true
 		break
 	}
-	guide := manifest.Guide{Set: set, Archives: archives, Deleted: deleted}
+	guide := manifest.Guide{}
+	if f.draft != nil {
+		guide = f.draft.guide
+	}
+	guide.Set, guide.Archives, guide.Deleted = set, archives, deleted
 	if f.before != nil {
 		for _, earlier := range f.before.Chain {
 			guide.Chain = append(guide.Chain, earlier.ID)
@@ -106,7 +111,7 @@ func (f *finisher) write(ctx context.Context, volume capstan.Volume) (bytes caps
 		name  string
 		write func(io.Writer) error
 	}{
-		{manifest.Name, func(w io.Writer) error { return manifest.Write(w, set, archives, f.manifestEntries(ctx, &guide)) }},
+		{manifest.Name, func(w io.Writer) error { return f.writeManifest(ctx, w, set, archives, &guide) }},
 		{manifest.DeletedName, func(w io.Writer) error { return f.writeDeleted(ctx, w) }},
 		{manifest.CatalogName, func(w io.Writer) error { return f.writeCatalog(ctx, volume.Info(), w) }},
 		{manifest.GuideName, func(w io.Writer) error { return guide.Write(w) }},
@@ -215,6 +220,14 @@ func (f *finisher) sign(ctx context.Context, out *setFiles, sums []manifest.Sum)
 		return err
 	}
 	return f.Catalog.MeetDemand(ctx, f.set.ID, volume, sum)
+}
+
+// writeManifest takes the entries from the draft, or from the catalog.
+func (f *finisher) writeManifest(ctx context.Context, w io.Writer, set capstan.Set, archives []capstan.Archive, guide *manifest.Guide) error {
+	if f.draft != nil {
+		return f.draft.write(w, set, archives)
+	}
+	return manifest.Write(w, set, archives, f.manifestEntries(ctx, guide))
 }
 
 // manifestEntries are the set's entries on their way into the manifest; the

@@ -19,6 +19,7 @@ import (
 type sink struct {
 	run     *backupRun
 	entries *catalog.EntryWriter
+	draft   *draft             // of the manifest; nil where there is none
 	file    capstan.VolumeFile // of the archive being written; nil between two
 	name    string             // of the same
 	begun   time.Time          // when file was begun
@@ -43,7 +44,7 @@ func newSink(ctx context.Context, run *backupRun) *sink {
 	records, forget := catalog.Outlive(ctx, cleanupTime)
 	ctx, cancel := context.WithCancelCause(ctx)
 	s := &sink{
-		run: run, entries: run.Catalog.NewEntryWriter(records, run.set.ID), forget: forget,
+		run: run, entries: run.Catalog.NewEntryWriter(records, run.set.ID), draft: run.newDraft(), forget: forget,
 		commits: make(chan commit, 1), cancel: cancel, failed: make(chan struct{}), done: make(chan struct{}),
 	}
 	go s.commitAll(ctx, records)
@@ -96,6 +97,7 @@ func (s *sink) record(ctx context.Context, entries []capstan.Entry) error {
 			s.run.Say("%s: %s", entry.Host, entry.Reason)
 		}
 	}
+	s.draft.add(entries)
 	return s.entries.Add(ctx, entries)
 }
 
@@ -231,6 +233,9 @@ func (s *sink) close(packErr error) error {
 	closeErr := s.entries.Close()
 	if err == nil {
 		err = closeErr
+	}
+	if s.draft.end(err == nil && s.entries.Plain()) {
+		s.run.draft = s.draft
 	}
 	s.forget()
 	s.cancel(err)

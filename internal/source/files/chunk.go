@@ -29,6 +29,8 @@ type item struct {
 	same   bool // a linked file that looks like what the baseline holds
 	unread bool // a linked file whose content was not read, since an earlier name should hold it
 	force  bool // read the content in any case
+
+	unhashed bool // what lies in out.Data is to be hashed, with that of its neighbours
 }
 
 // outcome sets what became of the entry.

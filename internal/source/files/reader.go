@@ -2,12 +2,12 @@ package files
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
 
 	"capstan"
+	"capstan/internal/digest"
 )
 
 // readAttempts is how often a small file is read anew when it changes meanwhile.
@@ -16,14 +16,15 @@ const readAttempts = 3
 // reader is what one goroutine of a scan works with. It is not shared, but for
 // its station.
 type reader struct {
-	run     *run
-	station *station
-	names   owners
-	attrs   attrReader
-	filler  filler
-	dirents []byte
-	bytes   int  // of content, not yet told to the hook
-	noatime bool // worth trying; denied for the files of others
+	run      *run
+	station  *station
+	names    owners
+	attrs    attrReader
+	filler   filler
+	dirents  []byte
+	contents [][]byte // scratch
+	bytes    int      // of content, not yet told to the hook
+	noatime  bool     // worth trying; denied for the files of others
 }
 
 func (r *run) newReader() *reader {
@@ -68,6 +69,7 @@ func (rd *reader) process(ctx context.Context, c *chunk) {
 		it.folder.release()
 		it.folder = nil
 	}
+	rd.hash(c)
 	rd.station.at("")
 	n := rd.bytes
 	rd.bytes = 0
@@ -81,6 +83,25 @@ func (rd *reader) process(ctx context.Context, c *chunk) {
 	if hook := rd.run.opt.Hooks.Bytes; hook != nil && n > 0 {
 		hook(n)
 	}
+}
+
+// hash hashes the small contents of a chunk together.
+func (rd *reader) hash(c *chunk) {
+	data := rd.contents[:0]
+	for i := range c.items {
+		if c.items[i].unhashed {
+			data = append(data, c.items[i].out.Data)
+		}
+	}
+	sums := make([]capstan.Hash, len(data))
+	digest.Sums(sums, data)
+	for i := range c.items {
+		if it := &c.items[i]; it.unhashed {
+			it.out.Entry.Hash, sums, it.unhashed = sums[0], sums[1:], false
+		}
+	}
+	clear(data)
+	rd.contents = data
 }
 
 // fill reads everything that is kept of one entry, and opens or reads its content.
@@ -228,7 +249,7 @@ func (rd *reader) take(it *item, f file, st *stat) {
 	if len(it.out.Data) > 0 {
 		it.block = rd.filler.keep(len(it.out.Data))
 	}
-	e.Hash = sha256.Sum256(it.out.Data)
+	it.unhashed = true
 }
 
 // layOut finds the data ranges of a file that may have holes.
