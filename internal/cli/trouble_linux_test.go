@@ -60,8 +60,7 @@ var troubles = map[string]trouble{
 		line: "stalled: stage write has been waiting for space (…) for …",
 		cause: func(c *crash) []string {
 			full := c.mounts["stage"].Add(slowfs.Rule{Op: slowfs.Write, Name: "backup_*", After: 5, Errno: unix.ENOSPC})
-			time.AfterFunc(6*time.Second, full.End)
-			return []string{"--stall-warn", "1s"}
+			return append(c.whenSaid(full, "stalled: stage write"), "--stall-warn", "1s")
 		},
 	},
 	"killed while packing": {
@@ -130,8 +129,7 @@ var troubles = map[string]trouble{
 		line: "warning: cut off: stage copy to … has been waiting for volume (…) for … at backup_…; the stacks are in …",
 		cause: func(c *crash) []string {
 			hang := c.mounts["two"].Add(slowfs.Rule{Op: slowfs.Write, Name: part, After: 5, Hold: true})
-			time.AfterFunc(6*time.Second, hang.End)
-			return []string{"--stall-warn", "1s", "--stall-fail", "2s"}
+			return append(c.whenSaid(hang, "cut off: stage copy to"), "--stall-warn", "1s", "--stall-fail", "8s") // a slow machine is slower than 2 s
 		},
 	},
 	"damage in the stage": {
@@ -157,6 +155,31 @@ func (c *crash) relent() {
 	if c.full != nil {
 		c.full.End()
 	}
+}
+
+// whenSaid ends a rule when the program has said something, however long that takes it,
+// and gives the flags that it needs.
+func (c *crash) whenSaid(rule *slowfs.Active, words string) (flags []string) {
+	path := filepath.Join(c.dir, "said")
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		poll := time.NewTicker(20 * time.Millisecond)
+		defer poll.Stop()
+		for {
+			if text, err := os.ReadFile(path); err == nil && strings.Contains(string(text), words) { // else it has said nothing yet
+				rule.End()
+				return
+			}
+			select {
+			case <-poll.C:
+			case <-c.t.Context().Done():
+				return
+			}
+		}
+	}()
+	c.t.Cleanup(func() { <-ended })
+	return []string{"--log-file", path}
 }
 
 // meddle does something to the third archive in the stage while no volume can get it.
