@@ -11,16 +11,16 @@ import (
 	"capstan/internal/capstantest/slowfs"
 )
 
-// step is an operation at which a consolidation is killed.
-type step struct {
+// moment is an operation at which a consolidation is killed.
+type moment struct {
 	at   string // a mount
 	rule slowfs.Rule
 }
 
 // consolidateSteps are where a consolidation into some eight archives is killed.
-func consolidateSteps(staged bool) (steps []step) {
+func consolidateSteps(staged bool) (steps []moment) {
 	if staged {
-		return []step{
+		return []moment{
 			{"home", slowfs.Rule{Op: slowfs.Sync, Name: "catalog.db-wal", After: 9}},
 			{"stage", slowfs.Rule{Op: slowfs.Rename, Name: archive, After: 3, Late: true}},
 			{"two", slowfs.Rule{Op: slowfs.Rename, Name: archive, After: 2, Late: true}},
@@ -28,13 +28,13 @@ func consolidateSteps(staged bool) (steps []step) {
 		}
 	}
 	for n := range 4 { // the set, what becomes of it, archive by archive
-		steps = append(steps, step{"home", slowfs.Rule{Op: slowfs.Sync, Name: "catalog.db-wal", After: 3 * n, Late: n%2 == 0}})
+		steps = append(steps, moment{"home", slowfs.Rule{Op: slowfs.Sync, Name: "catalog.db-wal", After: 3 * n, Late: n%2 == 0}})
 	}
 	return append(steps,
-		step{"one", slowfs.Rule{Op: slowfs.Rename, Name: "20??-*", Late: true}},
-		step{"one", slowfs.Rule{Op: slowfs.Rename, Name: archive, After: 3}},
-		step{"one", slowfs.Rule{Op: slowfs.Rename, Name: archive, After: 4, Late: true}},
-		step{"one", slowfs.Rule{Op: slowfs.Rename, Name: "SHA256SUMS.sig", Late: true}},
+		moment{"one", slowfs.Rule{Op: slowfs.Rename, Name: "20??-*", Late: true}},
+		moment{"one", slowfs.Rule{Op: slowfs.Rename, Name: archive, After: 3}},
+		moment{"one", slowfs.Rule{Op: slowfs.Rename, Name: archive, After: 4, Late: true}},
+		moment{"one", slowfs.Rule{Op: slowfs.Rename, Name: "SHA256SUMS.sig", Late: true}},
 	)
 }
 
@@ -59,7 +59,7 @@ func TestConsolidateKilled(t *testing.T) {
 
 // consolidateKilled makes an incremental set, kills its consolidation, and lets the same
 // call end it, every other time with a backup between; then the links are forgotten.
-func (c *crash) consolidateKilled(n int, s step) {
+func (c *crash) consolidateKilled(n int, s moment) {
 	c.t.Helper()
 	incremental := append(slices.Clone(c.args), "--incremental")
 	write(c.t, filepath.Join(c.data, "new", fmt.Sprint(n)), noise(uint64(n), 100<<10))
