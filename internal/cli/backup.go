@@ -131,6 +131,7 @@ func (a *app) backup(ctx context.Context, args []string, flags backupFlags) erro
 	if err != nil {
 		return err
 	}
+	a.stallFail = plan.patience.Fail
 	if flags.timeout > 0 {
 		timeout := &capstan.Error{
 			Class: capstan.ErrInterrupted, Op: "backup", Err: fmt.Errorf("--timeout %s is over", flags.timeout),
@@ -177,6 +178,8 @@ func openPlan(ctx context.Context, d *daemon.Daemon, name string, sources, to []
 		}
 		written = append(written, dir)
 	}
+	opening := d.Tracker.Stage(job.OpenStage)
+	opening.Object(strings.Join(sources, ", "))
 	if opened.Sources, err = d.Sources(sources, written, options); err != nil {
 		return opened, err
 	}
@@ -187,11 +190,13 @@ func openPlan(ctx context.Context, d *daemon.Daemon, name string, sources, to []
 	if plan.stage, err = d.ResumeStage(ctx, key, plan.staged, plan.stage); err != nil {
 		return opened, err
 	}
+	opening.Object("the stage " + plan.stage)
 	if plan.staged { // before the volumes: a full or foreign stage leaves none behind
 		if opened.Stage, err = d.Stage(ctx, plan.stage, plan.size); err != nil {
 			return opened, err
 		}
 	}
+	opening.Object(strings.Join(to, ", "))
 	opened.Volumes, err = d.Volumes(ctx, to)
 	return opened, err
 }
