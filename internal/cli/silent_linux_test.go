@@ -5,6 +5,9 @@ import (
 	"slices"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
+	"capstan/internal/capstantest"
 	"capstan/internal/capstantest/slowfs"
 )
 
@@ -66,4 +69,18 @@ func TestSilentVolume(t *testing.T) {
 	hold.End()
 	c.check(p.end(), 1, args, "open "+c.vol+": stalled: a source, the stage or a volume has not answered", "nothing was begun")
 	c.complete()
+}
+
+// TestFailingTarget has a target that cannot be looked at: that is what is told, and
+// not that it were no directory.
+func TestFailingTarget(t *testing.T) {
+	t.Parallel()
+	c := newSmall(t, false)
+	c.run(c.args...)
+	target := filepath.Join(c.dir, "target")
+	failing := c.slowly(target).Add(slowfs.Rule{Op: slowfs.Stat, Errno: unix.EIO})
+	c.exits(1, []string{"restore", "latest", "--to", target}, "open restore target "+target+": ", "input/output error")
+	failing.End()
+	c.run("restore", "latest", "--to", target)
+	capstantest.CompareTrees(t, c.data, filepath.Join(target, "data"))
 }
