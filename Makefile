@@ -39,6 +39,7 @@ race: tools ## run the tests under the race detector, of the program itself thos
 .PHONY: test-crash
 test-crash: tools ## the long forms of what is killed, cut off and damaged (1,000 kills)
 	go test -count=1 -timeout 120m -v -run 'TestKilled$$' ./internal/cli -args -kills=1000
+	go test -count=1 -timeout 24h -parallel 8 -run 'TestFaults' ./internal/cli -args -faults=all
 
 .PHONY: test-long
 test-long: tools ## the long forms of what takes its time (10 minutes of endurance)
@@ -46,7 +47,7 @@ test-long: tools ## the long forms of what takes its time (10 minutes of enduran
 
 # Tests that measure, or repeat the same steps hundreds of times: the race detector
 # makes them slow and their figures wrong, and has seen those steps in others.
-NO_RACE := Memory|Sweep|Killed|KillAtEveryStep|IsFast|ManyFiles|Histories|Spill/|Doctor|Endurance
+NO_RACE := Memory|Sweep|Killed|KillAtEveryStep|IsFast|ManyFiles|Histories|Spill/|Doctor|Endurance|TestFaults
 
 .PHONY: lint
 lint: ## run the linters and check the formatting (.golangci.yml)

@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -128,6 +129,26 @@ func (s *scene) sound() {
 // stalled is what the message of a command has in it that gave up waiting.
 var stalled = regexp.MustCompile(`stalled|cut off|left behind|not answer`)
 
+// honest expects that the catalog is sound, and that what it calls complete is so.
+func (s *scene) honest() {
+	s.t.Helper()
+	s.exits(0, []string{"catalog", "check"})
+	for _, set := range s.sets() {
+		if set.Status == "complete" {
+			s.exits(0, []string{"verify", set.Set, "--read-data"})
+		}
+	}
+}
+
+// comesBack restores the latest set and compares it with the tree.
+func (s *scene) comesBack() {
+	s.t.Helper()
+	back := filepath.Join(s.dir, "back")
+	s.run("restore", "latest", "--to", back)
+	capstantest.CompareTrees(s.t, s.data, filepath.Join(back, "data"))
+	capstantest.RemoveAll(s.t, back)
+}
+
 // excuse is what the message of a failure must have in it.
 var excuse = map[string]*regexp.Regexp{
 	"EIO once":               regexp.MustCompile(`input/output error|disk I/O error|unable to open database|readonly database|image is malformed`),
@@ -242,7 +263,24 @@ func (s *scene) judgeRestore(e ended, did outcome) {
 		capstantest.CompareTrees(s.t, s.data, there)
 		return
 	}
+	if err := s.passOver(there); err != nil {
+		s.t.Error(err)
+	}
 	wholeFiles(s.t, s.data, there)
+}
+
+// passOver takes away what is unfinished and says so by its name. It is left where
+// nothing could be removed any more; TestKilled shows that the next restore sees to it.
+func (s *scene) passOver(dir string) error {
+	return filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err == nil && strings.HasPrefix(d.Name(), ".capstan-") && d.Type().IsRegular() {
+			err = os.Remove(path)
+		}
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		return err
+	})
 }
 
 // judgeVerify looks at a verification: of what it could not read it says so, and it
@@ -321,6 +359,9 @@ func TestFaults(t *testing.T) {
 				continue
 			}
 			for _, f := range faultKinds() {
+				if f.rare {
+					continue // TestFaultsThatHang
+				}
 				t.Run(name+"/"+at+"/"+f.name, func(t *testing.T) {
 					t.Parallel()
 					s := of.make()
