@@ -37,11 +37,12 @@ race: tools ## run the tests under the race detector, of the program itself thos
 	go test -count=1 -race -timeout 30m -run 'Scripts|Chain|HostileTree|Timeout|Unread' -json ./internal/cli | bin/noskip
 
 .PHONY: test-crash
-test-crash: tools ## the long forms of what is killed, cut off and damaged (1,000 kills, 1,000 flipped bits of each kind)
+test-crash: tools ## the long forms of what is killed, cut off and damaged (hours: 1,000 kills, 500 images, every fault, 1,000 flips of each kind)
 	go test -count=1 -timeout 120m -v -run 'TestKilled$$' ./internal/cli -args -kills=1000
 	go test -count=1 -timeout 60m -v -run 'TestPowerLoss' ./internal/cli -args -images=500
 	go test -count=1 -timeout 120m -v -run TestFlips ./internal/daemon -args -flips=1000
 	go test -count=1 -timeout 60m -v -run TestFlippedBits ./internal/cli -args -flips=10
+	go test -count=1 -timeout 24h -parallel 8 -run 'TestFaults' ./internal/cli -args -faults=all
 
 .PHONY: test-long
 test-long: tools ## the long forms of what takes its time (endurance, retention, consolidation, every fuzz target)
@@ -52,7 +53,7 @@ test-long: tools ## the long forms of what takes its time (endurance, retention,
 
 # Tests that measure, or repeat the same steps hundreds of times: the race detector
 # makes them slow and their figures wrong, and has seen those steps in others.
-NO_RACE := Memory|Sweep|Killed|KillAtEveryStep|IsFast|ManyFiles|Histories|Spill/|Doctor|Endurance|Flips|Consolidat
+NO_RACE := Memory|Sweep|Killed|KillAtEveryStep|IsFast|ManyFiles|Histories|Spill/|Doctor|Endurance|Flips|Consolidat|TestFaults
 
 .PHONY: lint
 lint: ## run the linters and check the formatting (.golangci.yml)

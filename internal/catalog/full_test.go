@@ -99,3 +99,25 @@ func TestFileThatCannotBeWritten(t *testing.T) {
 		t.Errorf("writing to what cannot be written: %v", err)
 	}
 }
+
+// TestFullDiskGivesNoNumber: a run that could not be recorded has no number by which
+// anything else could be recorded of it.
+func TestFullDiskGivesNoNumber(t *testing.T) {
+	t.Parallel()
+	c, limit := limited(t)
+	if err := c.EnsureJob(t.Context(), "job", "", nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	limit(1) // as many as there are
+	for n := range 100000 {
+		id, err := c.BeginRun(t.Context(), "", capstan.JobKey(strings.Repeat("job", 300)), "backup", time.Now())
+		if err == nil {
+			continue
+		}
+		if id != 0 || !errors.Is(err, capstan.ErrNoSpace) {
+			t.Errorf("run %d after %d others: %v", id, n, err)
+		}
+		return
+	}
+	t.Error("the catalog is never full")
+}

@@ -55,7 +55,10 @@ func (c *Catalog) BeginRun(ctx context.Context, set capstan.SetID, job capstan.J
 			string(capstan.RunRunning), unix(now), unix(now))
 		return err
 	})
-	return id, err
+	if err != nil {
+		return 0, err // the number was not given
+	}
+	return id, nil
 }
 
 // FinishRun records how a run ended. summary is JSON and may be nil.

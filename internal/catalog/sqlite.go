@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -130,7 +131,11 @@ func (c *Catalog) explain(op string, err error) error {
 		told.Safe, told.Next = safeCommitted, "make room on the filesystem of the catalog"
 	case primary == sqlite3.SQLITE_CORRUPT, primary == sqlite3.SQLITE_NOTADB:
 		told.Class = capstan.ErrDamaged
-		told.Safe, told.Next = "every volume tells its own content", nextRebuild
+		// SQLite says the same where a single call to the system failed.
+		told.Safe, told.Next = "every volume tells its own content", "see whether it is so: capstan catalog check; if it is, "+nextRebuild
+	case primary == sqlite3.SQLITE_READONLY && c.writable():
+		// Where opening a file fails, SQLite opens it for reading only and does not say why.
+		told.Safe, told.Next = safeCommitted, "look at the disk and the system's log; the file can be written now"
 	case primary == sqlite3.SQLITE_READONLY, primary == sqlite3.SQLITE_PERM:
 		told.Class = capstan.ErrRefused
 		told.Safe, told.Next = "nothing was written", "make the file and its directory writable for this user"
@@ -140,6 +145,20 @@ func (c *Catalog) explain(op string, err error) error {
 		told.Next = "see that the directory is there and writable for this user"
 	}
 	return told
+}
+
+// writable reports whether this user may write the file, and others beside it. The
+// file is not opened for that: closing it would take away the locks that SQLite has
+// on it (fcntl(2): they belong to the process, and go with any of its descriptors).
+func (c *Catalog) writable() bool {
+	if !mayWrite(c.path) {
+		return false
+	}
+	beside, err := os.CreateTemp(filepath.Dir(c.path), ".writable-")
+	if err != nil {
+		return false
+	}
+	return errors.Join(beside.Close(), os.Remove(beside.Name())) == nil
 }
 
 func (c *Catalog) refuseWrite() error {

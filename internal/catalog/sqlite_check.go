@@ -5,6 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
+
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"capstan"
 )
@@ -44,7 +48,26 @@ func checkPragma(ctx context.Context, db *sql.DB, check string) error {
 	if err != nil || len(problems) == 0 {
 		return err
 	}
+	if unread(problems[0]) {
+		return fmt.Errorf("it could not be read (%s)", problems[0])
+	}
 	return errDamage(problems[0])
+}
+
+// unread reports whether a problem is that a page could not be read: a failure of
+// the system (SQLITE_IOERR with its many extended codes), of which SQLite's checks
+// tell in the same words as of a page that is wrong.
+func unread(problem string) bool {
+	_, number, found := strings.Cut(problem, "unable to get the page. error code=")
+	if !found {
+		return false
+	}
+	number = strings.TrimSpace(number)
+	if end := strings.IndexFunc(number, func(r rune) bool { return r < '0' || r > '9' }); end >= 0 {
+		number = number[:end]
+	}
+	extended, err := strconv.Atoi(number)
+	return err == nil && extended&0xff == sqlite3.SQLITE_IOERR
 }
 
 func pragmaProblems(ctx context.Context, db *sql.DB, check string) (problems []string, err error) {

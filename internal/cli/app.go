@@ -29,7 +29,7 @@ const timeLayout = "2006-01-02 15:04:05"
 // the exit code.
 func Run(ctx context.Context, args []string, streams Streams) int {
 	defer output.KeepRunning()()
-	a := &app{streams: streams}
+	a := &app{streams: streams, stallFail: config.DefaultStallFail}
 	root := a.rootCommand() //nolint:contextcheck // cobra hands each command its context
 	root.SetArgs(args)
 	root.SetOut(streams.Out)
@@ -76,6 +76,7 @@ type app struct {
 
 	settings  *config.Settings // nil until configure
 	jobMemory capstan.Bytes    // of the configured job that runs; 0: it says nothing
+	stallFail time.Duration    // how long opening or closing the home may take; 0: any time
 }
 
 // with opens the home, runs do, and closes everything again; only then the
@@ -88,14 +89,14 @@ func (a *app) with(ctx context.Context, do func(context.Context, *daemon.Daemon)
 	if err := a.open(ctx); err != nil {
 		return err
 	}
-	d, err := daemon.Open(ctx, daemon.Options{
+	d, err := a.openHome(ctx, daemon.Options{
 		Home: settings.Home.Dir, Catalog: settings.Catalog, Memory: settings.Memory(a.jobMemory),
 		Say: a.printer.Info, Warn: a.printer.Warn,
 	})
 	if err != nil {
 		return err
 	}
-	return a.told(errors.Join(do(ctx, d), d.Close()))
+	return a.told(errors.Join(do(ctx, d), a.closeHome(ctx, d)))
 }
 
 // told prints what is still to be printed after a command's work, which ended with err.

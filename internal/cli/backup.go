@@ -131,6 +131,7 @@ func (a *app) backup(ctx context.Context, args []string, flags backupFlags) erro
 	if err != nil {
 		return err
 	}
+	a.stallFail = plan.patience.Fail
 	ctx, cancel := withTimeout(ctx, "backup", flags.timeout)
 	defer cancel()
 	return a.with(ctx, func(ctx context.Context, d *daemon.Daemon) error {
@@ -181,6 +182,8 @@ func openPlan(ctx context.Context, d *daemon.Daemon, name string, sources, to []
 		}
 		written = append(written, dir)
 	}
+	opening := d.Tracker.Stage(job.OpenStage)
+	opening.Object(strings.Join(sources, ", "))
 	if opened.Sources, err = d.Sources(sources, written, options); err != nil {
 		return opened, err
 	}
@@ -191,11 +194,13 @@ func openPlan(ctx context.Context, d *daemon.Daemon, name string, sources, to []
 	if plan.stage, err = d.ResumeStage(ctx, key, plan.staged, plan.stage); err != nil {
 		return opened, err
 	}
+	opening.Object("the stage " + plan.stage)
 	if plan.staged { // before the volumes: a full or foreign stage leaves none behind
 		if opened.Stage, err = d.Stage(ctx, plan.stage, plan.size); err != nil {
 			return opened, err
 		}
 	}
+	opening.Object(strings.Join(to, ", "))
 	opened.Volumes, err = d.Volumes(ctx, to)
 	return opened, err
 }

@@ -1,6 +1,8 @@
 package cli_test
 
 import (
+	"errors"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -24,6 +26,28 @@ type crash struct {
 // newCrash makes a place for backups onto one volume directly, or onto two by a stage.
 func newCrash(t *testing.T, staged bool) *crash {
 	t.Helper()
+	c := placeFor(t, staged)
+	garden(t, c.data, 31)
+	return c
+}
+
+// newSmall is newCrash with a tree that is small: two archives on each volume.
+func newSmall(t *testing.T, staged bool) *crash {
+	t.Helper()
+	c := placeFor(t, staged)
+	write(t, filepath.Join(c.data, "a", "large"), noise(1, 1<<20+1000))
+	write(t, filepath.Join(c.data, "a", "small"), noise(2, 100))
+	write(t, filepath.Join(c.data, "b", "later"), noise(3, 70<<10))
+	if err := errors.Join(os.Symlink("a/small", filepath.Join(c.data, "link")), os.Mkdir(filepath.Join(c.data, "empty"), 0o750),
+		os.Link(filepath.Join(c.data, "a", "small"), filepath.Join(c.data, "b", "hard"))); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// placeFor is newCrash without a tree.
+func placeFor(t *testing.T, staged bool) *crash {
+	t.Helper()
 	c := &crash{field: newField(t), mounts: map[string]*slowfs.Mount{}}
 	names := []string{"home", "one"}
 	if staged {
@@ -39,7 +63,6 @@ func newCrash(t *testing.T, staged bool) *crash {
 		c.volumes = append(c.volumes, filepath.Join(c.dir, "two"))
 		c.args = append(c.args, "--to", c.volumes[1], "--stage", filepath.Join(c.dir, "stage"))
 	}
-	garden(t, c.data, 31)
 	return c
 }
 

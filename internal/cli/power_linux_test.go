@@ -27,7 +27,7 @@ var (
 	imageSeed = flag.Uint64("image-seed", 1, "of the moments and of what is lost")
 )
 
-// act is a command of a scene.
+// act is a command of an outage.
 type act struct {
 	args   []string
 	change string       // script that changes the tree before
@@ -37,11 +37,11 @@ type act struct {
 
 func (st act) is(command string) bool { return st.args[0] == command }
 
-// scene is a course of commands whose home, stage and volumes were recorded, and
+// outage is a course of commands whose home, stage and volumes were recorded, and
 // what the tree was at each of them. Its field's directory is where all of them lay,
 // each below one of its own, so that a sync for one does not save another; images
 // are put into the same place, since the catalog knows volumes by their paths.
-type scene struct {
+type outage struct {
 	*field
 	base    string // of what does not lie there
 	steps   []act
@@ -50,13 +50,13 @@ type scene struct {
 	log     *powerloss.Log
 }
 
-// newScene makes a place for backups onto one volume directly, or onto two by a
+// newOutage makes a place for backups onto one volume directly, or onto two by a
 // stage, and gives the command.
-func newScene(t *testing.T, staged bool) (s *scene, backup []string) {
+func newOutage(t *testing.T, staged bool) (s *outage, backup []string) {
 	t.Helper()
 	base := t.TempDir()
 	mountTmpfs(t, base, "size=1g")
-	s = &scene{base: base, field: &field{t: t, dir: filepath.Join(base, "place"), data: filepath.Join(base, "data")}}
+	s = &outage{base: base, field: &field{t: t, dir: filepath.Join(base, "place"), data: filepath.Join(base, "data")}}
 	s.vol = filepath.Join(s.dir, "media", "one")
 	s.volumes = []string{s.vol}
 	backup = []string{"backup", s.data, "--to", s.vol, "--archive-size", "1MiB", "--json"}
@@ -78,38 +78,38 @@ func newScene(t *testing.T, staged bool) (s *scene, backup []string) {
 	return s, backup
 }
 
-func (s *scene) stage() string { return filepath.Join(s.dir, "disk", "stage") }
+func (s *outage) stage() string { return filepath.Join(s.dir, "disk", "stage") }
 
 // changed is a script that changes the tree, otherwise for each n.
 func changed(n int) string {
 	return fmt.Sprintf("echo %d > new%d; rm -r small/dir-0%d; mkdir made%d; cp zz/middle made%d/copy; head -c 200000 large > cut%d", n, n, n, n, n, n)
 }
 
-// scenes are the courses of TestPowerLoss.
-var scenes = map[string]func(t *testing.T) *scene{
-	"one volume": func(t *testing.T) *scene {
-		s, backup := newScene(t, false)
+// outages are the courses of TestPowerLoss.
+var outages = map[string]func(t *testing.T) *outage{
+	"one volume": func(t *testing.T) *outage {
+		s, backup := newOutage(t, false)
 		s.steps = []act{{args: backup}, {args: backup, change: changed(1)}}
 		return s
 	},
-	"stage and two volumes": func(t *testing.T) *scene {
-		s, backup := newScene(t, true)
+	"stage and two volumes": func(t *testing.T) *outage {
+		s, backup := newOutage(t, true)
 		s.steps = []act{{args: backup}, {args: backup, change: changed(1)}}
 		return s
 	},
-	"incremental": func(t *testing.T) *scene {
-		s, backup := newScene(t, false)
+	"incremental": func(t *testing.T) *outage {
+		s, backup := newOutage(t, false)
 		backup = append(backup, "--incremental")
 		s.steps = []act{{args: backup}, {args: backup, change: changed(1)}, {args: backup, change: changed(2)}}
 		return s
 	},
-	"forget": func(t *testing.T) *scene {
-		s, backup := newScene(t, true)
+	"forget": func(t *testing.T) *outage {
+		s, backup := newOutage(t, true)
 		s.steps = []act{{args: backup}, {args: backup, change: changed(1)}, {args: forgetting[:], keeps: []int{1}}}
 		return s
 	},
-	"killed and continued": func(t *testing.T) *scene {
-		s, backup := newScene(t, true)
+	"killed and continued": func(t *testing.T) *outage {
+		s, backup := newOutage(t, true)
 		s.steps = []act{
 			{args: backup, kill: &slowfs.Rule{Op: slowfs.Rename, Name: archive, After: 3, Late: true}},
 			{args: backup, kill: &slowfs.Rule{Op: slowfs.Unlink, Name: archive}},
@@ -117,16 +117,16 @@ var scenes = map[string]func(t *testing.T) *scene{
 		}
 		return s
 	},
-	"encrypted": func(t *testing.T) *scene {
-		s, backup := newScene(t, false)
+	"encrypted": func(t *testing.T) *outage {
+		s, backup := newOutage(t, false)
 		key, public := newKey(t)
 		s.open = []string{"--identity", key}
 		backup = append(backup, "--encrypt-to", public, "--incremental")
 		s.steps = []act{{args: backup}, {args: backup, change: changed(1)}}
 		return s
 	},
-	"encrypted to others": func(t *testing.T) *scene {
-		s, backup := newScene(t, false)
+	"encrypted to others": func(t *testing.T) *outage {
+		s, backup := newOutage(t, false)
 		old, oldPublic := newKey(t)
 		key, public := newKey(t)
 		s.open = []string{"--identity", old, "--identity", key}
@@ -143,12 +143,12 @@ var scenes = map[string]func(t *testing.T) *scene{
 // every set that was acknowledged restores, and nothing is left over.
 func TestPowerLoss(t *testing.T) {
 	t.Parallel()
-	for i, name := range slices.Sorted(maps.Keys(scenes)) {
+	for i, name := range slices.Sorted(maps.Keys(outages)) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := scenes[name](t)
+			s := outages[name](t)
 			s.play()
-			for n := i; n < *images; n += len(scenes) {
+			for n := i; n < *images; n += len(outages) {
 				random := rand.New(rand.NewPCG(*imageSeed, uint64(n)))
 				at, fate := s.log.Len(), powerloss.Fate{Data: powerloss.None, Names: powerloss.None}
 				if n != i { // the first: after the end, and with all lost that can be
@@ -161,7 +161,7 @@ func TestPowerLoss(t *testing.T) {
 }
 
 // fails lets the power fail, and the test, where the program does not come back.
-func (s *scene) fails(at int, fate powerloss.Fate, name string) {
+func (s *outage) fails(at int, fate powerloss.Fate, name string) {
 	s.t.Helper()
 	image, problems := s.comeBack(at, fate)
 	if len(problems) == 0 {
@@ -177,7 +177,7 @@ func (s *scene) fails(at int, fate powerloss.Fate, name string) {
 
 // moment chooses one: half of them beside an operation that is no write, since
 // nearly all are writes.
-func (s *scene) moment(random *rand.Rand) int {
+func (s *outage) moment(random *rand.Rand) int {
 	at := random.IntN(s.log.Len() + 1)
 	if random.IntN(2) == 0 {
 		return at
@@ -189,7 +189,7 @@ func (s *scene) moment(random *rand.Rand) int {
 }
 
 // play carries the steps out and records them.
-func (s *scene) play() {
+func (s *outage) play() {
 	s.t.Helper()
 	m := slowfs.Record(s.t, filepath.Join(s.base, "below"), s.dir, filepath.Join(s.base, "log"))
 	s.slow = append(s.slow, m)
@@ -222,7 +222,7 @@ func (s *scene) play() {
 
 // carryOut runs a step; what it says is a file in the log like others, so that its
 // place among them is known.
-func (s *scene) carryOut(m *slowfs.Mount, i int) {
+func (s *outage) carryOut(m *slowfs.Mount, i int) {
 	s.t.Helper()
 	out, err := os.Create(filepath.Join(s.dir, saidBy(i)))
 	if err != nil {
@@ -255,7 +255,7 @@ const earlierBoot = "6f1c9a52-0d5b-4c5e-9d39-2b4f7a1c0e11"
 
 // inEarlierBoot lets a command see the id of a boot that will be over when the power is
 // back, so that nobody judges its leases by its process or by the clock of this boot.
-func (s *scene) inEarlierBoot(cmd *exec.Cmd) {
+func (s *outage) inEarlierBoot(cmd *exec.Cmd) {
 	s.t.Helper()
 	id := filepath.Join(s.base, "boot_id")
 	write(s.t, id, []byte(earlierBoot+"\n"))

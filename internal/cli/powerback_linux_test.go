@@ -16,7 +16,7 @@ import (
 
 // acknowledged gives the sets that were said to be complete within the first n
 // records, by step.
-func (s *scene) acknowledged(n int) map[int]string {
+func (s *outage) acknowledged(n int) map[int]string {
 	sets := map[int]string{}
 	for i := range s.steps {
 		for line := range strings.Lines(string(s.log.Content(n, saidBy(i)))) {
@@ -30,7 +30,7 @@ func (s *scene) acknowledged(n int) map[int]string {
 }
 
 // begun is the step that was under way after n records; -1 before the first.
-func (s *scene) begun(n int) int {
+func (s *outage) begun(n int) int {
 	step := -1
 	for i := range s.steps {
 		if s.log.Content(n, saidBy(i)) != nil {
@@ -42,7 +42,7 @@ func (s *scene) begun(n int) int {
 
 // promised gives the sets that have to restore after a loss of power, with the trees
 // that they are of, and those that must not be there any more.
-func (s *scene) promised(n int) (trees map[string]string, gone []string) {
+func (s *outage) promised(n int) (trees map[string]string, gone []string) {
 	sets, trees := s.acknowledged(n), map[string]string{}
 	for i, set := range sets {
 		if set != "" {
@@ -66,7 +66,7 @@ func (s *scene) promised(n int) (trees map[string]string, gone []string) {
 
 // comeBack makes the image of a loss of power and starts the program in it. It gives
 // what is not as it should be.
-func (s *scene) comeBack(n int, fate powerloss.Fate) (image *powerloss.Image, problems []string) {
+func (s *outage) comeBack(n int, fate powerloss.Fate) (image *powerloss.Image, problems []string) {
 	s.t.Helper()
 	image, err := s.log.Cut(n, fate)
 	if err != nil {
@@ -85,7 +85,7 @@ func (s *scene) comeBack(n int, fate powerloss.Fate) (image *powerloss.Image, pr
 		s.t.Fatal(err)
 	}
 	trees, gone := s.promised(n)
-	r := &comeback{scene: s, trees: trees, gone: gone, back: back}
+	r := &comeback{outage: s, trees: trees, gone: gone, back: back}
 	if len(trees) > 0 || fate.Seed%2 == 0 { // a backup must recover by itself, too
 		r.goes("catalog", "check")
 		if !s.steps[max(s.begun(n), 0)].is("key") { // a rotation notes in the catalog what a file becomes before it is that
@@ -103,7 +103,7 @@ func (s *scene) comeBack(n int, fate powerloss.Fate) (image *powerloss.Image, pr
 
 // again are the commands that a person gives who sees that the machine has started
 // anew: the one that was under way, and a backup.
-func (s *scene) again(n int) (commands [][]string) {
+func (s *outage) again(n int) (commands [][]string) {
 	now := max(s.begun(n), 0)
 	if !s.steps[now].is("backup") {
 		commands = append(commands, s.steps[now].args)
@@ -114,7 +114,7 @@ func (s *scene) again(n int) (commands [][]string) {
 
 // comeback is a return from a loss of power.
 type comeback struct {
-	*scene
+	*outage
 	trees    map[string]string
 	gone     []string
 	back     string

@@ -20,7 +20,7 @@ type omission struct {
 	all  bool           // names are not lost
 }
 
-// omissions are what TestPowerLossIsNoticed plays, by scene.
+// omissions are what TestPowerLossIsNoticed plays, by outage.
 var omissions = map[string]map[string]omission{
 	"one volume": {
 		"an archive":                   {kind: powerloss.Sync, of: "media/one/*/backup_*.part"},
@@ -60,7 +60,7 @@ func TestPowerLossIsNoticed(t *testing.T) {
 	for name, all := range omissions {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := scenes[name](t)
+			s := outages[name](t)
 			s.play()
 			survived := map[string]bool{}
 			for what, o := range all {
@@ -72,7 +72,7 @@ func TestPowerLossIsNoticed(t *testing.T) {
 
 // notices plays an omission, and before it the same loss of power without it, unless
 // that has been survived.
-func (s *scene) notices(what string, o omission, survived map[string]bool) {
+func (s *outage) notices(what string, o omission, survived map[string]bool) {
 	s.t.Helper()
 	whole := s.log
 	at := whole.Len() // of the loss of power

@@ -41,6 +41,7 @@ named, and the restore goes on: all content is proven by the catalog's own hashe
 			if job.Patience, err = limits.patience(); err != nil {
 				return err
 			}
+			a.stallFail = job.Patience.Fail
 			return a.withKeys(cmd.Context(), &keys, func(ctx context.Context, d *daemon.Daemon) error {
 				set, err := a.set(ctx, d, args[0])
 				if err != nil {
@@ -118,6 +119,7 @@ that was replaced, taken away, or put back in an older form is named.`,
 			if job.Patience, err = limits.patience(); err != nil {
 				return err
 			}
+			a.stallFail = job.Patience.Fail
 			return a.withKeys(cmd.Context(), &keys, func(ctx context.Context, d *daemon.Daemon) error {
 				return a.verify(ctx, d, args, job)
 			})

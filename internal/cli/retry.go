@@ -35,6 +35,7 @@ A run that was interrupted is not retried: run its job again, and it resumes.`,
 			if err != nil {
 				return err
 			}
+			a.stallFail = patience.Fail
 			limit, err := flags.limit()
 			if err != nil {
 				return err

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"capstan/internal/capstantest/slowfs"
 )
 
@@ -114,6 +116,63 @@ func TestStalledVolume(t *testing.T) {
 	f.stopped(f.onlySet())
 	f.run(backup...)
 	f.whole(f.onlySet().Set)
+}
+
+// stalling are the words that make a command give up soon, though not as soon as a
+// machine that is busy with much else may stand still.
+func stalling(args ...string) []string {
+	return append(args, "--stall-warn", "5s", "--stall-fail", "10s")
+}
+
+// TestStalledClaim lets the claim of a set's name take longer than the run may
+// stand still. It happens after all, and what it has made is taken away again.
+func TestStalledClaim(t *testing.T) {
+	t.Parallel()
+	c := newSmall(t, false)
+	hold := c.mounts["one"].Add(slowfs.Rule{Op: slowfs.Rename, Name: "20??-*", Hold: true})
+	args := stalling(c.args...)
+	p := c.start(args...)
+	if _, ok := p.hits(hold); !ok {
+		t.Fatal(p.end().err)
+	}
+	until(t, "the stacks to be kept", func() bool { return exists(filepath.Join(c.dir, "home", "log", "stall-*.txt")) })
+	hold.End()
+	c.check(p.end(), 1, args, "stalled: stage begin has been waiting for volume to answer ("+c.vol+")")
+	if found := everything(t, c.vol); len(found) != 1 {
+		t.Errorf("on the volume: %q", found)
+	}
+	c.complete()
+}
+
+// TestFullStageAtSeal fills the disk of the stage when an archive is to be renamed:
+// it is told which one waits, and for what.
+func TestFullStageAtSeal(t *testing.T) {
+	t.Parallel()
+	c := newSmall(t, true)
+	full := c.mounts["stage"].Add(slowfs.Rule{Op: slowfs.Rename, Name: "*_0002.*", Errno: unix.ENOSPC})
+	args := stalling(c.args...)
+	c.exits(1, args,
+		"stalled: stage write has been waiting for space (",
+		"error: run: stalled: stage commit has been waiting for volume ("+filepath.Join(c.dir, "stage")+") for", "at backup_2")
+	full.End()
+	c.complete()
+}
+
+// TestStalledVerify has a file of a set not be found for longer than a verification
+// may stand still: it is told where.
+func TestStalledVerify(t *testing.T) {
+	t.Parallel()
+	c := newSmall(t, false)
+	c.run(c.args...)
+	hold := c.mounts["one"].Add(slowfs.Rule{Op: slowfs.Lookup, Name: "RESTORE.txt", Hold: true})
+	args := stalling("verify")
+	p := c.start(args...)
+	until(t, "the stacks to be kept", func() bool {
+		return !p.running() || exists(filepath.Join(c.dir, "home", "log", "stall-*.txt"))
+	})
+	hold.End()
+	c.check(p.end(), 1, args, "stalled: stage verify has made no progress", " on "+c.vol)
+	c.run("verify", "--read-data")
 }
 
 func exists(pattern string) bool {

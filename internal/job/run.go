@@ -114,23 +114,35 @@ func (r Runner) backup(ctx context.Context, b pipeline.Backup, opened Opened) (p
 	return r.Engine.Backup(ctx, b)
 }
 
-// openStage is the stage in which sources, stage and volumes are opened.
-const openStage = "open"
+// OpenStage is the stage in which sources, stage and volumes are opened. Who opens
+// them says by its object at which it is.
+const OpenStage = "open"
 
 // sayAfter is how long the opening may take before people are told, again and
 // again: any of the calls in it may hang in a filesystem that does not answer.
 const sayAfter = 10 * time.Second
 
-// open opens what the plan works on. When ctx ends first, a call that hangs is left
-// behind, and closes what it opens by itself.
+// leastOpen is what the opening has however small the run's patience is: it moves
+// nothing that could be watched.
+const leastOpen = 20 * time.Second
+
+// open opens what the plan works on, for no longer than the run may stand still. When
+// that time is over, or ctx ends first, a call that hangs is left behind, and closes
+// what it opens by itself.
 func (r Runner) open(ctx context.Context, p Plan) (Opened, error) {
-	stage := r.Engine.Tracker.Stage(openStage)
+	stage := r.Engine.Tracker.Stage(OpenStage)
 	stage.Begin()
 	defer stage.End()
 	defer stage.Wait(progress.ForVolume, "sources and volumes to answer")()
 	type result struct {
 		opened Opened
 		err    error
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if limit := p.Backup.Patience.Fail; limit > 0 {
+		limit = max(limit, leastOpen)
+		defer time.AfterFunc(limit, func() { cancel(r.silent(limit)) }).Stop()
 	}
 	results := make(chan result)
 	go func() {
@@ -153,6 +165,20 @@ func (r Runner) open(ctx context.Context, p Plan) (Opened, error) {
 		case <-ticker.C:
 			r.Warn("a source, the stage or a volume has not answered for %s", time.Since(began).Round(time.Second))
 		}
+	}
+}
+
+// silent is the cause with which a run ends that could not open what it works on.
+func (r Runner) silent(limit time.Duration) error {
+	object := ""
+	for _, stage := range r.Engine.Tracker.Snapshot().Stages {
+		if stage.Name == OpenStage {
+			object = stage.Object
+		}
+	}
+	return &capstan.Error{
+		Op: "open", Object: object, Err: fmt.Errorf("stalled: a source, the stage or a volume has not answered for %s", limit),
+		Safe: "nothing was begun", Next: "look at their filesystems, then run the job again",
 	}
 }
 

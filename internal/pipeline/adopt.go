@@ -35,11 +35,13 @@ func attend[T any](ctx context.Context, r *backupRun, work func(ctx context.Cont
 		what, err := within(ctx, len(r.Volumes) > 1, func(ctx context.Context) (T, error) { return work(ctx, opened) })
 		done()
 		stage.End()
+		if err == nil {
+			found(opened, what)
+		}
 		if cause := context.Cause(ctx); cause != nil {
 			return cause
 		}
 		if err == nil {
-			found(opened, what)
 			continue
 		}
 		if len(r.Volumes) == 1 || errors.Is(err, capstan.ErrSetExists) {
@@ -94,6 +96,9 @@ func (r *backupRun) reserve(ctx context.Context, set capstan.Set) (taken string,
 		return "", nil
 	}
 	if !r.resumed {
+		// Also of a run that was cancelled meanwhile: the set is about to be nobody's.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
+		defer cancel()
 		for _, volume := range claimed {
 			if freeErr := volume.Remove(ctx, set.ID); freeErr != nil && !errors.Is(err, capstan.ErrSetExists) {
 				err = errors.Join(err, freeErr)

@@ -217,8 +217,15 @@ func (r *backupRun) finishRetry(ctx context.Context, runErr error) (Summary, err
 	cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
 	defer cancel()
 	err := r.rate(cleanup)
+	if err != nil && runErr == nil { // the catalog could not say so: it is not so
+		status = capstan.RunFailed
+		summary.Status, summary.Error = status, err.Error()
+	}
 	text, jsonErr := json.Marshal(summary)
 	err = errors.Join(err, jsonErr, r.Catalog.FinishRun(cleanup, r.run, status, r.set.Counts, text))
+	if err != nil && runErr == nil {
+		summary.Status, summary.Error = capstan.RunFailed, err.Error()
+	}
 	switch {
 	case runErr != nil:
 		return summary, errors.Join(runErr, err)

@@ -212,6 +212,15 @@ func (s *sink) seal(ctx context.Context, c commit) error {
 	return err
 }
 
+// awaitCommits waits for the last commit, and says so: packing and writing stand
+// still meanwhile, and what holds them up is the committer's to tell.
+func (s *sink) awaitCommits() {
+	for _, stage := range []string{stagePack, stageWrite} {
+		defer s.run.Tracker.Stage(stage).Wait(progress.ForStage(stageCommit), "")()
+	}
+	<-s.done
+}
+
 // close ends the sink after the packer has ended with packErr, and gives the
 // first error of the two. It waits for the last commit.
 func (s *sink) close(packErr error) error {
@@ -219,7 +228,7 @@ func (s *sink) close(packErr error) error {
 	if packErr != nil {
 		s.cancel(packErr)
 	}
-	<-s.done
+	s.awaitCommits()
 	if s.file != nil {
 		packErr = errors.Join(packErr, s.file.Abort())
 	}

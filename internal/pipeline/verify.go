@@ -225,6 +225,11 @@ func (v *verifyRun) waiting(ctx context.Context, set capstan.SetID, volume capst
 // volume checks one set's copies on one volume, and the set's own files where the
 // whole set is there.
 func (v *verifyRun) volume(ctx context.Context, set capstan.Set, id capstan.VolumeID, checks []*copyCheck, whole bool) (err error) {
+	info, err := v.Catalog.Volume(ctx, id)
+	if err != nil {
+		return err
+	}
+	v.Tracker.Stage(stageVerify).Object(fmt.Sprintf("set %s on %s", set.ID, info.Location))
 	reader := v.newSetReader(set.ID)
 	reader.only = id
 	defer func() { err = errors.Join(err, reader.close()) }()

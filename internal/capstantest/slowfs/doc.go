@@ -8,8 +8,8 @@
 //	}
 //
 // so that the test binary can be the server as well. Then Start mounts, and Add
-// puts a Rule in force: a delay, a rate, an error or a hold, for a kind of
-// operation and from its n-th on. Without rules the mount does what the directory
+// puts a Rule in force: a delay, a rate, an error, a hold or a short write, for
+// kinds of operations and from their n-th on. Without rules the mount does what the directory
 // below does; nothing is cached, so that every operation arrives. Stop stops the
 // whole server, as SIGSTOP does. Record mounts with a log of all that is changed,
 // from which package powerloss makes what a loss of power may leave.

@@ -42,7 +42,7 @@ func (n *node) at(name ...string) string {
 }
 
 func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (child *fs.Inode, errno syscall.Errno) {
-	errno = n.server.do(Lookup, n.at(name), 0, func() syscall.Errno {
+	errno = n.server.do(Lookup, n.at(name), func() syscall.Errno {
 		child, errno = n.LoopbackNode.Lookup(ctx, name, out)
 		return errno
 	})
@@ -50,7 +50,7 @@ func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (chi
 }
 
 func (n *node) Open(ctx context.Context, flags uint32) (file fs.FileHandle, mode uint32, errno syscall.Errno) {
-	errno = n.server.do(Open, n.at(), 0, func() syscall.Errno {
+	errno = n.server.do(Open, n.at(), func() syscall.Errno {
 		if flags&syscall.O_TRUNC == 0 {
 			file, mode, errno = n.LoopbackNode.Open(ctx, flags)
 			return errno
@@ -65,7 +65,7 @@ func (n *node) Open(ctx context.Context, flags uint32) (file fs.FileHandle, mode
 }
 
 func (n *node) Create(ctx context.Context, name string, flags, perm uint32, out *fuse.EntryOut) (child *fs.Inode, file fs.FileHandle, mode uint32, errno syscall.Errno) {
-	errno = n.server.do(Create, n.at(name), 0, func() syscall.Errno {
+	errno = n.server.do(Create, n.at(name), func() syscall.Errno {
 		return n.server.record.change(func(r *powerloss.Record) syscall.Errno {
 			child, file, mode, errno = n.LoopbackNode.Create(ctx, name, flags, perm, out)
 			if errno == 0 {
@@ -78,7 +78,7 @@ func (n *node) Create(ctx context.Context, name string, flags, perm uint32, out 
 }
 
 func (n *node) Read(ctx context.Context, file fs.FileHandle, buf []byte, off int64) (result fuse.ReadResult, errno syscall.Errno) {
-	errno = n.server.do(Read, n.at(), len(buf), func() syscall.Errno {
+	errno = n.server.move(Read, n.at(), len(buf), func(int) syscall.Errno {
 		result, errno = file.(fs.FileReader).Read(ctx, buf, off)
 		return errno
 	})
@@ -86,9 +86,9 @@ func (n *node) Read(ctx context.Context, file fs.FileHandle, buf []byte, off int
 }
 
 func (n *node) Write(ctx context.Context, file fs.FileHandle, data []byte, off int64) (written uint32, errno syscall.Errno) {
-	errno = n.server.do(Write, n.at(), len(data), func() syscall.Errno {
+	errno = n.server.move(Write, n.at(), len(data), func(size int) syscall.Errno {
 		return n.server.record.change(func(r *powerloss.Record) syscall.Errno {
-			written, errno = file.(fs.FileWriter).Write(ctx, data, off)
+			written, errno = file.(fs.FileWriter).Write(ctx, data[:size], off)
 			r.Kind, r.Node, r.Offset, r.Data = powerloss.Write, n.number(), off, data[:written]
 			return errno
 		})
@@ -97,13 +97,13 @@ func (n *node) Write(ctx context.Context, file fs.FileHandle, data []byte, off i
 }
 
 func (n *node) Fsync(ctx context.Context, file fs.FileHandle, flags uint32) syscall.Errno {
-	return n.server.do(Sync, n.at(), 0, func() syscall.Errno {
+	return n.server.do(Sync, n.at(), func() syscall.Errno {
 		return n.server.record.sync(powerloss.Sync, n, func() syscall.Errno { return file.(fs.FileFsyncer).Fsync(ctx, flags) })
 	})
 }
 
 func (n *node) Flush(ctx context.Context, file fs.FileHandle) syscall.Errno {
-	return n.server.do(Close, n.at(), 0, func() syscall.Errno { return file.(fs.FileFlusher).Flush(ctx) })
+	return n.server.do(Close, n.at(), func() syscall.Errno { return file.(fs.FileFlusher).Flush(ctx) })
 }
 
 func (n *node) Rename(ctx context.Context, name string, parent fs.InodeEmbedder, newName string, flags uint32) syscall.Errno {
@@ -111,7 +111,7 @@ func (n *node) Rename(ctx context.Context, name string, parent fs.InodeEmbedder,
 	if !ok {
 		return syscall.EXDEV
 	}
-	return n.server.do(Rename, p.at(newName), 0, func() syscall.Errno {
+	return n.server.do(Rename, p.at(newName), func() syscall.Errno {
 		return n.server.record.change(func(r *powerloss.Record) syscall.Errno {
 			r.Kind, r.Node, r.In, r.To = powerloss.Rename, n.child(name), n.entry(name), p.entry(newName)
 			if flags&unix.RENAME_EXCHANGE != 0 {
@@ -123,7 +123,7 @@ func (n *node) Rename(ctx context.Context, name string, parent fs.InodeEmbedder,
 }
 
 func (n *node) Unlink(ctx context.Context, name string) syscall.Errno {
-	return n.server.do(Unlink, n.at(name), 0, func() syscall.Errno {
+	return n.server.do(Unlink, n.at(name), func() syscall.Errno {
 		return n.server.record.change(func(r *powerloss.Record) syscall.Errno {
 			r.Kind, r.Node, r.In = powerloss.Unlink, n.child(name), n.entry(name)
 			return n.LoopbackNode.Unlink(ctx, name)
@@ -132,7 +132,7 @@ func (n *node) Unlink(ctx context.Context, name string) syscall.Errno {
 }
 
 func (n *node) Mkdir(ctx context.Context, name string, mode uint32, out *fuse.EntryOut) (child *fs.Inode, errno syscall.Errno) {
-	errno = n.server.do(Mkdir, n.at(name), 0, func() syscall.Errno {
+	errno = n.server.do(Mkdir, n.at(name), func() syscall.Errno {
 		return n.server.record.change(func(r *powerloss.Record) syscall.Errno {
 			child, errno = n.LoopbackNode.Mkdir(ctx, name, mode, out)
 			if errno == 0 {
@@ -145,7 +145,7 @@ func (n *node) Mkdir(ctx context.Context, name string, mode uint32, out *fuse.En
 }
 
 func (n *node) Rmdir(ctx context.Context, name string) syscall.Errno {
-	return n.server.do(Rmdir, n.at(name), 0, func() syscall.Errno {
+	return n.server.do(Rmdir, n.at(name), func() syscall.Errno {
 		return n.server.record.change(func(r *powerloss.Record) syscall.Errno {
 			r.Kind, r.Node, r.In = powerloss.Unlink, n.child(name), n.entry(name)
 			return n.LoopbackNode.Rmdir(ctx, name)
@@ -154,11 +154,11 @@ func (n *node) Rmdir(ctx context.Context, name string) syscall.Errno {
 }
 
 func (n *node) Getattr(ctx context.Context, file fs.FileHandle, out *fuse.AttrOut) syscall.Errno {
-	return n.server.do(Stat, n.at(), 0, func() syscall.Errno { return n.LoopbackNode.Getattr(ctx, file, out) })
+	return n.server.do(Stat, n.at(), func() syscall.Errno { return n.LoopbackNode.Getattr(ctx, file, out) })
 }
 
 func (n *node) OpendirHandle(ctx context.Context, flags uint32) (file fs.FileHandle, mode uint32, errno syscall.Errno) {
-	errno = n.server.do(List, n.at(), 0, func() syscall.Errno {
+	errno = n.server.do(List, n.at(), func() syscall.Errno {
 		file, mode, errno = n.LoopbackNode.OpendirHandle(ctx, flags)
 		if stream, ok := file.(dirStream); ok {
 			file = &dirHandle{stream, n}
@@ -183,11 +183,11 @@ type dirHandle struct {
 }
 
 func (d *dirHandle) Fsyncdir(ctx context.Context, flags uint32) syscall.Errno {
-	return d.node.server.do(SyncDir, d.node.at(), 0, func() syscall.Errno {
+	return d.node.server.do(SyncDir, d.node.at(), func() syscall.Errno {
 		return d.node.server.record.sync(powerloss.SyncDir, d.node, func() syscall.Errno { return d.dirStream.Fsyncdir(ctx, flags) })
 	})
 }
 
 func (n *node) Statfs(ctx context.Context, out *fuse.StatfsOut) syscall.Errno {
-	return n.server.do(Free, n.at(), 0, func() syscall.Errno { return n.LoopbackNode.Statfs(ctx, out) })
+	return n.server.do(Free, n.at(), func() syscall.Errno { return n.LoopbackNode.Statfs(ctx, out) })
 }

@@ -112,7 +112,7 @@ func (n *node) note(what string) syscall.Errno {
 	})
 }
 
-func (n *node) Link(ctx context.Context, target fs.InodeEmbedder, name string, out *fuse.EntryOut) (child *fs.Inode, errno syscall.Errno) {
+func (n *node) link(ctx context.Context, target fs.InodeEmbedder, name string, out *fuse.EntryOut) (child *fs.Inode, errno syscall.Errno) {
 	errno = n.server.record.change(func(r *powerloss.Record) syscall.Errno {
 		child, errno = n.LoopbackNode.Link(ctx, target, name, out)
 		if errno == 0 {
@@ -123,7 +123,7 @@ func (n *node) Link(ctx context.Context, target fs.InodeEmbedder, name string, o
 	return child, errno
 }
 
-func (n *node) Setattr(ctx context.Context, file fs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
+func (n *node) setattr(ctx context.Context, file fs.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
 	return n.server.record.change(func(r *powerloss.Record) syscall.Errno {
 		r.Node = n.number()
 		if size, ok := in.GetSize(); ok {
@@ -135,7 +135,7 @@ func (n *node) Setattr(ctx context.Context, file fs.FileHandle, in *fuse.SetAttr
 	})
 }
 
-func (n *node) Allocate(ctx context.Context, file fs.FileHandle, off, size uint64, mode uint32) syscall.Errno {
+func (n *node) allocate(ctx context.Context, file fs.FileHandle, off, size uint64, mode uint32) syscall.Errno {
 	if mode != 0 {
 		if errno := n.note("fallocate with a mode"); errno != 0 {
 			return errno
@@ -147,21 +147,21 @@ func (n *node) Allocate(ctx context.Context, file fs.FileHandle, off, size uint6
 	})
 }
 
-func (n *node) Symlink(ctx context.Context, target, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+func (n *node) symlink(ctx context.Context, target, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
 	if errno := n.note("symlink " + name); errno != 0 {
 		return nil, errno
 	}
 	return n.LoopbackNode.Symlink(ctx, target, name, out)
 }
 
-func (n *node) Mknod(ctx context.Context, name string, mode, dev uint32, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+func (n *node) mknod(ctx context.Context, name string, mode, dev uint32, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
 	if errno := n.note("mknod " + name); errno != 0 {
 		return nil, errno
 	}
 	return n.LoopbackNode.Mknod(ctx, name, mode, dev, out)
 }
 
-func (n *node) Setxattr(ctx context.Context, name string, data []byte, flags uint32) syscall.Errno {
+func (n *node) setxattr(ctx context.Context, name string, data []byte, flags uint32) syscall.Errno {
 	if errno := n.note("setxattr " + name); errno != 0 {
 		return errno
 	}

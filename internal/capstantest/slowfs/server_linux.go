@@ -136,9 +136,14 @@ func (s *server) say(r report) error {
 	return s.control.out.Encode(r)
 }
 
-// do carries one operation out as the rules have it. n is the number of bytes
-// that it moves.
-func (s *server) do(op Op, name string, n int, work func() syscall.Errno) syscall.Errno {
+// do carries out an operation that moves no bytes, as the rules have it.
+func (s *server) do(op Op, name string, work func() syscall.Errno) syscall.Errno {
+	return s.move(op, name, 0, func(int) syscall.Errno { return work() })
+}
+
+// move carries one operation out as the rules have it. n is the number of bytes
+// that it moves; work may be told to move fewer.
+func (s *server) move(op Op, name string, n int, work func(n int) syscall.Errno) syscall.Errno {
 	s.mu.Lock()
 	s.counts[op]++
 	var met []*force
@@ -153,17 +158,18 @@ func (s *server) do(op Op, name string, n int, work func() syscall.Errno) syscal
 	late := slices.ContainsFunc(met, func(f *force) bool { return f.Late })
 	var errno syscall.Errno
 	if late {
-		errno = work()
+		errno = work(n)
 	}
 	for i, f := range met {
 		_ = s.say(hits[i]) // the test has gone, then
 		f.wait(n)
-		if f.Errno != 0 {
-			return f.Errno
+		var failed syscall.Errno
+		if n, failed = f.answer(op, n); failed != 0 {
+			return failed
 		}
 	}
 	if !late {
-		errno = work()
+		errno = work(n)
 	}
 	return errno
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -120,7 +121,7 @@ func TestFails(t *testing.T) {
 	t.Parallel()
 	m := begin(t)
 	at := func(name string) string { return filepath.Join(m.Dir, name) }
-	if err := errors.Join(os.WriteFile(at("old"), []byte("old"), 0o600), os.Mkdir(at("empty"), 0o700)); err != nil {
+	if err := errors.Join(os.WriteFile(at("old"), []byte("old"), 0o600), os.Mkdir(at("empty"), 0o700), os.Symlink("old", at("link"))); err != nil {
 		t.Fatal(err)
 	}
 	file, err := os.OpenFile(at("file"), os.O_RDWR|os.O_CREATE, 0o600)
@@ -170,6 +171,29 @@ func TestFails(t *testing.T) {
 			return err
 		},
 		slowfs.Free: func() error { return unix.Statfs(m.Dir, new(unix.Statfs_t)) },
+		slowfs.Readdir: func() error {
+			_, err := os.ReadDir(m.Dir)
+			return err
+		},
+		slowfs.Resize:   func() error { return file.Truncate(1) },
+		slowfs.Allocate: func() error { return unix.Fallocate(int(file.Fd()), 0, 0, 10) },
+		slowfs.Setattr:  func() error { return os.Chmod(at("old"), 0o640) },
+		slowfs.Setxattr: func() error { return unix.Setxattr(at("old"), "user.note", []byte("x"), 0) },
+		slowfs.Getxattr: func() error {
+			_, err := unix.Getxattr(at("old"), "user.note", make([]byte, 10))
+			return err
+		},
+		slowfs.Symlink: func() error { return os.Symlink("old", at("a link")) },
+		slowfs.Readlink: func() error {
+			_, err := os.Readlink(at("link"))
+			return err
+		},
+		slowfs.Link:  func() error { return os.Link(at("old"), at("hard")) },
+		slowfs.Mknod: func() error { return unix.Mkfifo(at("fifo"), 0o600) },
+		slowfs.Seek: func() error {
+			_, err := unix.Seek(int(file.Fd()), 0, unix.SEEK_DATA)
+			return err
+		},
 	} {
 		rule := m.Add(slowfs.Rule{Op: op, Errno: unix.ENOSPC})
 		if err := work(); !errors.Is(err, unix.ENOSPC) {
@@ -207,6 +231,46 @@ func TestFails(t *testing.T) {
 	}
 	if _, err := os.Lstat(filepath.Join(m.Below, "late")); err != nil {
 		t.Errorf("a late failure has done its work: %v", err)
+	}
+}
+
+// TestShort has writes take half of what they are asked for. Go's files ask again
+// for the rest, so that a program sees it only where that fails.
+func TestShort(t *testing.T) {
+	t.Parallel()
+	m := begin(t)
+	file, err := os.Create(filepath.Join(m.Dir, "file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	data := bytes.Repeat([]byte("0123456789"), 1000)
+	expect := func(want int, wanted, err error, n int) {
+		t.Helper()
+		if n != want || !errors.Is(err, wanted) {
+			t.Errorf("%d bytes, %v; want %d, %v", n, err, want, wanted)
+		}
+	}
+	rule := m.Add(slowfs.Rule{Op: slowfs.Write, Short: true, Times: 1})
+	n, err := unix.Write(int(file.Fd()), data)
+	expect(len(data)/2, nil, err, n)
+	rule.End()
+	rule = m.Add(slowfs.Rule{Op: slowfs.Write, Short: true})
+	n, err = file.Write(data)
+	expect(len(data), nil, err, n)
+	rule.End()
+	rule = m.Add(slowfs.Rule{Ops: []slowfs.Op{slowfs.Write, slowfs.Sync}, Short: true, Errno: unix.ENOSPC})
+	n, err = file.Write(data) // the kernel asks for as much as ends at a page first
+	if n == 0 || n > len(data)/2 || !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+	if err := file.Sync(); !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("sync: %v", err)
+	}
+	rule.End()
+	want := slices.Concat(data[:len(data)/2], data, data[:n])
+	if got, err := os.ReadFile(filepath.Join(m.Below, "file")); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%d bytes lie there, want %d: %v", len(got), len(want), err)
 	}
 }
 

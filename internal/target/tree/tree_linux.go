@@ -34,6 +34,11 @@ type Tree struct {
 // capstan.ErrRefused if dir is no directory.
 func Open(dir string, o Options) (*Tree, error) {
 	err := os.MkdirAll(dir, 0o777)
+	if errors.Is(err, unix.EEXIST) { // what is there could not be looked at, which is not said
+		if _, statErr := os.Stat(dir); statErr != nil {
+			err = statErr
+		}
+	}
 	fd := -1
 	if err == nil {
 		fd, err = openat(unix.AT_FDCWD, dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)

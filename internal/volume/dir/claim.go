@@ -137,7 +137,10 @@ func (v *Volume) makeClaim(set capstan.SetID, by string) error {
 		}
 		return errors.Join(err, v.removeClaim(temp))
 	}
-	return v.disk.SyncDir(v.path)
+	if err := v.disk.SyncDir(v.path); err != nil { // then nobody will call the set his
+		return errors.Join(err, v.removeClaim(v.dir(set)))
+	}
+	return nil
 }
 
 // claimDir is where a set's directory is made and unmade. The owner is part of
