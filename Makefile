@@ -46,6 +46,7 @@ test-crash: tools ## the long forms of what is killed, cut off and damaged (1,00
 .PHONY: test-long
 test-long: tools ## the long forms of what takes its time (10 minutes of endurance, every fuzz target)
 	go test -count=1 -timeout 60m -v -run 'TestEndurance$$' ./internal/daemon -args -endurance=10m
+	go test -count=1 -timeout 60m -v -run 'TestStorm$$' ./internal/source/postgres -args -storms=50
 	scripts/fuzz.sh 60s
 
 # Tests that measure, or repeat the same steps hundreds of times: the race detector
