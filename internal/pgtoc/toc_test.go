@@ -93,11 +93,11 @@ func TestCompress(t *testing.T) {
 	}
 }
 
-// A file that was cut off anywhere, or goes on after its end, is damaged.
-func TestEveryCutIsSeen(t *testing.T) {
+// A file that was cut off, or goes on after its end, is damaged.
+func TestCutIsSeen(t *testing.T) {
 	t.Parallel()
 	for name, data := range golden(t) {
-		for end := range len(data) {
+		for end := 0; end < len(data); end += 1 + end/256 { // each of the first, then ever fewer
 			if _, err := Parse(data[:end]); !errors.Is(err, capstan.ErrDamaged) {
 				t.Fatalf("%s cut at %d: %v", name, end, err)
 			}

@@ -189,6 +189,9 @@ func (d *dump) lockBatch(ctx context.Context, guard *pgconn.PgConn, names []stri
 	for {
 		select {
 		case err := <-locked:
+			if blockers == "" && code(err) == codeLockTimeout { // the look came too late
+				blockers, _ = d.monitor.holders(ctx, names)
+			}
 			if err != nil && blockers != "" {
 				err = fmt.Errorf("%s: %w", blockers, err)
 			}

@@ -50,10 +50,23 @@ func (m *monitor) ours(pid uint32) {
 
 // blockers tells who keeps a session from what it waits for; empty if nobody does.
 func (m *monitor) blockers(ctx context.Context, pid uint32) (string, error) {
-	rows, err := m.texts(ctx, fmt.Sprintf(`select coalesce((select l.relation::regclass::text from pg_locks l where l.pid = %[1]d and not l.granted limit 1), 'a lock'),
-		b.pid, coalesce(a.usename::text, '?'), coalesce(a.application_name, ''), coalesce(a.state, ''),
+	return m.name(ctx, fmt.Sprintf(`select coalesce((select l.relation::regclass::text from pg_locks l where l.pid = %[1]d and not l.granted limit 1), 'a lock') as what,
+		b.pid from (select distinct unnest(pg_blocking_pids(%[1]d)) as pid) b`, pid))
+}
+
+// holders tells who has locked one of the tables against everybody. It is for when
+// nobody waits any more who could be asked about.
+func (m *monitor) holders(ctx context.Context, names []string) (string, error) {
+	return m.name(ctx, `select l.relation::regclass::text as what, coalesce(l.pid, 0) as pid from pg_locks l
+		where l.granted and l.mode = 'AccessExclusiveLock' and l.relation in (select to_regclass(t.name) from unnest(array[`+literals(names)+`]::text[]) t(name))
+		and l.database = (select oid from pg_database where datname = current_database())`)
+}
+
+// name describes the sessions that a query gives, with what they have locked.
+func (m *monitor) name(ctx context.Context, sessions string) (string, error) {
+	rows, err := m.texts(ctx, `select b.what, b.pid, coalesce(a.usename::text, '?'), coalesce(a.application_name, ''), coalesce(a.state, ''),
 		coalesce(round(extract(epoch from clock_timestamp() - coalesce(a.xact_start, a.query_start)))::text, '?'), coalesce(a.query, '')
-		from (select distinct unnest(pg_blocking_pids(%[1]d)) as pid) b left join pg_stat_activity a on a.pid = b.pid order by b.pid limit 5`, pid))
+		from (`+sessions+`) b left join pg_stat_activity a on a.pid = b.pid order by b.pid limit 5`)
 	if err != nil {
 		return "", err
 	}
