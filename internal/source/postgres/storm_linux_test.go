@@ -53,7 +53,7 @@ func (f *field) storm(ctx context.Context, t *testing.T, conn *pgx.Conn, session
 		case 2:
 			do("alter table " + table + " alter column n type bigint; alter table " + table + " alter column n type int")
 		case 3:
-			do("alter table "+table+" add column more int default random() * 10", "alter table "+table+" drop column more")
+			do("alter table "+table+" add column if not exists more int default random() * 10", "alter table "+table+" drop column more")
 		case 4:
 			do("begin; drop table " + table + "; create table " + table + " (gen int, n int); create index on " + table + " (n); " + rows + "; commit")
 		case 5:
