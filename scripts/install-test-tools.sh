@@ -35,6 +35,7 @@ bench) tools+=$bench_tools ;;
 esac
 
 "$(dirname "$0")/install-postgres.sh"
+"$(dirname "$0")/install-postgres-clients.sh"
 
 PATH=$PATH:/usr/sbin:/sbin
 missing=()

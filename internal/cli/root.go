@@ -20,7 +20,8 @@ func (a *app) rootCommand() *cobra.Command {
 		Long: `Capstan backs up file trees into catalogued, verified sets of archives that stock
 tools can restore: tar, zstd, gzip, sha256sum.
 
-It also stops and starts PostgreSQL servers safely around replication and archiving.
+It also dumps PostgreSQL databases, whatever is done to their tables meanwhile, and
+stops and starts PostgreSQL servers safely around replication and archiving.
 
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 finished, but something named is
 missing, unreadable or damaged; 4 refused for safety; 10 no such set, job or

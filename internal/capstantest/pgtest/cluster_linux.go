@@ -135,3 +135,18 @@ func (s *Server) DSN(database string) string {
 func (s *Server) URL(database string) string {
 	return fmt.Sprintf("postgres://postgres@/%s?host=%s&port=%d", database, s.Socket, s.Port)
 }
+
+// Client is the path of a client program (pg_dump, pg_restore, pg_dumpall, psql) of a
+// major version. There are those of 15, 17 and 18; for another version it is that of
+// the next newer one.
+func Client(tb testing.TB, major int, program string) string {
+	tb.Helper()
+	path := filepath.Join("/usr/lib/postgresql", strconv.Itoa(debianMajor), "bin", program)
+	if major > debianMajor {
+		path = filepath.Join(cacheDir(tb), "clients", strconv.Itoa(max(major, debianMajor+2)), "bin", program)
+	}
+	if _, err := os.Stat(path); err != nil {
+		tb.Fatalf("%v: run scripts/install-test-tools.sh", err)
+	}
+	return path
+}

@@ -1,0 +1,411 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"golang.org/x/sync/errgroup"
+
+	"capstan"
+	"capstan/internal/pg"
+	"capstan/internal/pgcopy"
+	"capstan/internal/pgtoc"
+	"capstan/internal/progress"
+)
+
+// dump is one dump on its way.
+type dump struct {
+	env            Env
+	options        Options
+	directory      *directory
+	monitor        *monitor
+	client         pg.Client
+	server         pg.Version
+	user, database string
+
+	// What earlier attempts have learnt.
+	attempts int
+	settings []string        // statements with which pg_dump sets its session up
+	dataless map[string]bool // tables whose definition alone is dumped
+	extra    []string        // tables that pg_dump reads and does not lock
+
+	finishing *errgroup.Group // files on their way to the medium
+	receipt   *ledger
+}
+
+// Summary is what a dump came to.
+type Summary struct {
+	Type     string        `json:"type"` // "summary"
+	Dir      string        `json:"dir"`
+	Status   string        `json:"status"`
+	Tables   int           `json:"tables"` // with data in the dump
+	Rows     int64         `json:"rows"`
+	BytesIn  capstan.Bytes `json:"bytes_in"`
+	BytesOut capstan.Bytes `json:"bytes_out"`
+	Seconds  float64       `json:"seconds"`
+	Receipt  Receipt       `json:"receipt"`
+}
+
+// Dump writes a dump of a database, in pg_dump's directory format, to dir: which
+// appears when it is whole and durable, and not before. It blocks until then, or
+// until ctx ends; all of its sessions have then ended too.
+func Dump(ctx context.Context, env Env, options Options, dir string) (summary Summary, err error) {
+	options, err = options.complete()
+	if err != nil {
+		return Summary{}, err
+	}
+	place, err := openDirectory(env.Disk, dir)
+	if err != nil {
+		return Summary{}, err
+	}
+	defer func() { err = errors.Join(err, place.close()) }()
+	d := &dump{env: env, options: options, directory: place, receipt: newLedger()}
+	// Its sessions end with the work, in every case.
+	own := &sessions{url: options.URL}
+	defer func() { own.end(context.WithoutCancel(ctx), err != nil) }()
+	if err := d.begin(ctx, own); err != nil {
+		return Summary{}, err
+	}
+	looking, stop := context.WithCancel(ctx)
+	looked := make(chan struct{})
+	go func() {
+		defer close(looked)
+		d.monitor.watch(looking, env.Warn)
+	}()
+	defer func() {
+		stop()
+		<-looked
+	}()
+	return d.watched(ctx)
+}
+
+// watched runs the dump and ends it when it stands still for too long: a server, or a
+// disk, that hangs.
+func (d *dump) watched(ctx context.Context) (Summary, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	alive, over := context.WithCancel(ctx)
+	watching := make(chan struct{})
+	go func() {
+		defer close(watching)
+		limit := progress.Limit{Warn: d.options.StallWarn, Fail: d.options.StallFail}
+		_ = d.env.Tracker.Watch(alive, progress.Limits{
+			Still: limit, Waits: map[progress.Resource]progress.Limit{progress.ForServer: limit},
+		}, progress.Actions{
+			Warn: func(s *progress.Stall) { d.env.Warn("stalled: %v", s) },
+			Fail: func(s *progress.Stall) {
+				cancel(&capstan.Error{Op: "dump", Object: d.database, Err: s, Safe: "its sessions are ended", Next: "look at the server and the disk, or give more time with --stall-fail"})
+			},
+		}) // its error is the end of alive, or what Fail was told
+	}()
+	defer func() {
+		over()
+		<-watching
+	}()
+	return d.run(ctx)
+}
+
+func (d *dump) clear() {
+	if _, err := d.directory.fresh(); err != nil {
+		d.env.Warn("what an attempt has left is still there: %v", err)
+	}
+}
+
+// begin makes the session that looks at locks, and finds a pg_dump for the server.
+func (d *dump) begin(ctx context.Context, own *sessions) error {
+	conn, err := own.connect(ctx)
+	if err != nil {
+		return err
+	}
+	d.monitor = &monitor{conn: conn}
+	if d.server, err = pg.ParseVersion(conn.ParameterStatus("server_version")); err != nil {
+		return err
+	}
+	const oldest = 13
+	if d.server.Major < oldest {
+		return &capstan.Error{Class: capstan.ErrUsage, Op: "dump", Err: fmt.Errorf("the server is version %s; %d and later are dumped", d.server, oldest)}
+	}
+	if err := exec(ctx, conn, quiet); err != nil {
+		return err
+	}
+	rows, err := texts(ctx, conn, "select session_user, current_database(), pg_backend_pid()")
+	if err != nil {
+		return err
+	}
+	d.user, d.database = rows[0][0], rows[0][1]
+	if err := d.unpooled(ctx, own, rows[0][2]); err != nil {
+		return err
+	}
+	if err := d.fits(ctx); err != nil {
+		return err
+	}
+	return d.compression()
+}
+
+// quiet takes the limits off a session and lets no name be found but in pg_catalog.
+const quiet = `SELECT pg_catalog.set_config('search_path', '', false);
+SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings
+WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')`
+
+// poolLooks is how often two sessions are compared: a pooler that gives transactions
+// to whichever server is free gives both the same one sooner or later.
+const poolLooks = 5
+
+// unpooled refuses a pooler that spreads transactions over servers (PgBouncer with
+// pool_mode = transaction): settings and statements of one session would be another's.
+func (d *dump) unpooled(ctx context.Context, own *sessions, first string) error {
+	second, err := own.connect(ctx)
+	if err != nil {
+		return err
+	}
+	for range poolLooks {
+		other, err := text(ctx, second, "select pg_backend_pid()")
+		if err != nil {
+			return err
+		}
+		if other == first {
+			return &capstan.Error{
+				Class: capstan.ErrRefused, Op: "dump", Object: d.database, Err: errors.New("two connections have the same server process: a pooler is between, in transaction mode"),
+				Safe: "nothing was locked", Next: "connect to the server itself, or to a pooler in session mode",
+			}
+		}
+		if first, err = text(ctx, d.monitor.conn, "select pg_backend_pid()"); err != nil {
+			return err
+		}
+	}
+	own.drop(ctx, second)
+	return nil
+}
+
+// connect makes a session of the dump.
+func (d *dump) connect(ctx context.Context, crew *sessions) (*pgconn.PgConn, error) {
+	conn, err := crew.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d.monitor.ours(conn.PID())
+	if err := exec(ctx, conn, quiet); err != nil {
+		return nil, err
+	}
+	if err := exec(ctx, conn, attentive); err != nil && code(err) == "" {
+		return nil, err // else the server's system cannot do it
+	}
+	return conn, nil
+}
+
+// attentive lets a server (14 and later) look in the middle of a statement, and of a
+// wait for a lock, whether its client is still there: should this process be killed,
+// nothing waits on in its name.
+const attentive = "SELECT pg_catalog.set_config(name, '1s', false) FROM pg_catalog.pg_settings WHERE name = 'client_connection_check_interval'"
+
+// enter makes a session that is in the dump's snapshot and set up as pg_dump's.
+func (d *dump) enter(ctx context.Context, h *held) (*pgconn.PgConn, error) {
+	conn, err := d.connect(ctx, h.crew)
+	if err != nil {
+		return nil, err
+	}
+	for _, setting := range d.settings {
+		if err := exec(ctx, conn, setting); err != nil {
+			return nil, err
+		}
+	}
+	return conn, exec(ctx, conn, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT "+literal(h.snapshot))
+}
+
+func (d *dump) run(ctx context.Context) (_ Summary, err error) {
+	began := time.Now()
+	h, err := d.hold(ctx)
+	if err != nil {
+		return Summary{}, err
+	}
+	defer func() { h.crew.end(context.WithoutCancel(ctx), err != nil) }()
+	locked := time.Now()
+	objects, err := d.listLarge(h.contents)
+	if err != nil {
+		return Summary{}, err
+	}
+	d.env.Tracker.Total(int64(len(h.data)+len(objects)), 0)
+	if err := d.read(ctx, h, objects); err != nil {
+		return Summary{}, err
+	}
+	h.crew.end(context.WithoutCancel(ctx), false)
+	r := Receipt{
+		Database: d.database, Server: d.server.String(), PgDump: d.client.Version.String(),
+		Snapshot: h.taken.UTC(), SnapshotSeconds: time.Since(h.taken).Seconds(), Attempts: d.attempts, LockSeconds: locked.Sub(began).Seconds(),
+		Inflicted: d.monitor.longest(), Tables: d.receipt.tables(h), Large: d.receipt.objects,
+	}
+	if err := d.seal(h, r); err != nil {
+		return Summary{}, err
+	}
+	s := Summary{Type: "summary", Dir: d.directory.final, Status: "complete", Tables: len(h.data), Seconds: time.Since(began).Seconds(), Receipt: r}
+	for _, t := range r.Tables {
+		s.Rows += t.Rows
+	}
+	snapshot := d.env.Tracker.Snapshot()
+	s.BytesIn, s.BytesOut = snapshot.BytesIn, snapshot.BytesOut
+	return s, nil
+}
+
+// read reads all data: workers their tables, the guard what is left, one more session
+// what needs no lock. The first that fails ends all.
+func (d *dump) read(ctx context.Context, h *held, objects []largeObject) error {
+	group, ctx := errgroup.WithContext(ctx)
+	d.finishing = &errgroup.Group{}
+	d.finishing.SetLimit(syncing)
+	left, err := d.divide(h)
+	if err != nil {
+		return err
+	}
+	if len(objects) > 0 || len(h.loose) > 0 {
+		// In the snapshot before the guard, whose it is, is gone.
+		conn, err := d.enter(ctx, h)
+		if err != nil {
+			return err
+		}
+		group.Go(func() error { return d.readLoose(ctx, h, conn, objects) })
+	}
+	for _, w := range h.workers {
+		group.Go(func() error { return d.work(ctx, h, w) })
+	}
+	group.Go(func() error { return d.finishGuard(ctx, h, left) })
+	err = group.Wait()
+	return errors.Join(err, d.finishing.Wait())
+}
+
+// syncing is how many files are made durable at a time.
+const syncing = 4
+
+// divide gives shared tables their files, workers their streams, and the guard what no
+// worker has.
+func (d *dump) divide(h *held) (left []*table, err error) {
+	had := map[*table]bool{}
+	for _, w := range h.workers {
+		for _, layer := range w.stack {
+			had[layer.table] = true
+		}
+		if w.stream, err = h.crew.take(w.conn); err != nil {
+			return nil, err
+		}
+	}
+	for _, t := range h.tables {
+		if _, shared := h.shares[t]; shared {
+			delete(h.shares, t)
+			if had[t] && len(t.copies) == 1 {
+				s := newShare(t, t.copies[0])
+				if s.spool, err = d.create(s.datum.file); err != nil {
+					return nil, err
+				}
+				h.shares[t] = s
+			}
+		}
+		if len(t.copies) > 0 && !had[t] {
+			left = append(left, t)
+		}
+	}
+	slices.SortStableFunc(left, func(a, b *table) int { return int(min(max(a.bytes-b.bytes, -1), 1)) })
+	return left, nil
+}
+
+// finishGuard reads the tables that no worker could lock, then lets all of the guard's
+// locks go.
+func (d *dump) finishGuard(ctx context.Context, h *held, left []*table) error {
+	stream, err := h.crew.take(h.guard)
+	if err != nil {
+		return err
+	}
+	if len(left) > 0 {
+		stage := d.env.Tracker.Stage("reader 0")
+		stage.Begin()
+		defer stage.End()
+		f, err := newFrames(d.options.Codec, d.options.Level)
+		if err != nil {
+			return err
+		}
+		for _, t := range left {
+			d.receipt.contested(t)
+			for _, c := range t.copies {
+				if err := d.readTable(ctx, stage, stream, f, c, "SET LOCAL lock_timeout = 0; "); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	if err := stream.Exec(ctx, "COMMIT"); err != nil {
+		return failure("release the locks of", d.database, err)
+	}
+	d.receipt.guardEnded()
+	return nil
+}
+
+// readLoose reads large objects, then foreign tables.
+func (d *dump) readLoose(ctx context.Context, h *held, conn *pgconn.PgConn, objects []largeObject) error {
+	if len(objects) > 0 {
+		if err := d.readLarge(ctx, conn, objects); err != nil {
+			return err
+		}
+	}
+	if len(h.loose) == 0 {
+		return nil
+	}
+	stream, err := h.crew.take(conn)
+	if err != nil {
+		return err
+	}
+	f, err := newFrames(d.options.Codec, d.options.Level)
+	if err != nil {
+		return err
+	}
+	stage := d.env.Tracker.Stage("foreign tables")
+	stage.Begin()
+	defer stage.End()
+	for _, c := range h.loose {
+		if err := d.readTable(ctx, stage, stream, f, c, ""); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wrote counts a data file that is complete.
+func (d *dump) wrote(c *datum, r pgcopy.Result) {
+	d.receipt.data(c, r)
+	d.env.Tracker.Count(1, 0, 0)
+}
+
+// seal writes the table of contents with the compression that the files have, makes
+// the rest durable, and gives the dump its name.
+func (d *dump) seal(h *held, r Receipt) error {
+	switch d.options.Codec {
+	case capstan.CodecZstd:
+		h.toc.Compress(pgtoc.CompressionZstd)
+	case capstan.CodecGzip:
+		h.toc.Compress(pgtoc.CompressionGzip)
+	case capstan.CodecNone:
+		h.toc.Compress(pgtoc.CompressionNone)
+	}
+	if err := d.env.Disk.Replace(d.directory.path(tocName), h.toc.Append(nil)); err != nil {
+		return err
+	}
+	for _, name := range h.large {
+		list, err := d.env.Disk.ReadFile(d.directory.path(name), listLimit)
+		if err != nil {
+			return err
+		}
+		if err := d.env.Disk.Replace(d.directory.path(name), list); err != nil {
+			return err
+		}
+	}
+	receipt, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := d.env.Disk.WriteNew(d.directory.path(ReceiptName), append(receipt, '\n')); err != nil {
+		return err
+	}
+	return d.directory.publish()
+}

@@ -1,0 +1,153 @@
+package postgres
+
+import (
+	"fmt"
+	"path"
+	"runtime"
+	"strings"
+	"time"
+
+	"capstan"
+	"capstan/internal/codec"
+	"capstan/internal/disk"
+	"capstan/internal/progress"
+)
+
+// Env is what a dump works with.
+type Env struct {
+	Disk    disk.FS
+	Tracker *progress.Tracker
+	// Say and Warn tell people; they do not block.
+	Say, Warn func(format string, args ...any)
+}
+
+// Options say what is dumped and how. Patterns are those of pg_dump.
+type Options struct {
+	URL string // or keywords, as libpq reads them
+	// PgDump is the program to use; empty: one that fits the server is looked for.
+	PgDump string
+	Jobs   int // sessions that read data; 0: as many as this machine has cores, at most 4
+
+	// LockTimeout is how long one attempt waits for a table, before all locks are let
+	// go for a while; 0 means half a second. It should be below the server's
+	// deadlock_timeout, so that it is us who give way.
+	LockTimeout time.Duration
+	// LockWait is how long all attempts may take together; 0 means ten minutes.
+	LockWait time.Duration
+
+	Tables, ExcludeTables, Schemas, ExcludeSchemas, ExcludeTableData []string
+	// First names tables whose data is read, and whose locks are released, before all
+	// others: "schema.table" or "table", with * and ?.
+	First []string
+
+	// Codec compresses the data; empty: zstd, or gzip where pg_restore of the dump's
+	// version reads nothing else (15 and before).
+	Codec capstan.Codec
+	Level int // 0: the codec's default
+
+	// StallWarn and StallFail are how long reading may stand still until people are
+	// told, and until the dump is ended; 0 means for ever. Waiting for locks in the
+	// beginning is bounded by LockWait.
+	StallWarn, StallFail time.Duration
+}
+
+// The defaults of Options.
+const (
+	DefaultLockTimeout = 500 * time.Millisecond
+	DefaultLockWait    = 10 * time.Minute
+	defaultMaxJobs     = 4
+	maxJobs            = 64
+)
+
+// complete checks the options and fills the defaults in.
+func (o Options) complete() (Options, error) {
+	wrong := func(format string, args ...any) (Options, error) {
+		return o, &capstan.Error{Class: capstan.ErrUsage, Op: "dump", Err: fmt.Errorf(format, args...)}
+	}
+	if o.URL == "" {
+		return wrong("no database is named")
+	}
+	if o.Jobs < 0 || o.Jobs > maxJobs {
+		return wrong("--jobs is %d, not from 1 to %d", o.Jobs, maxJobs)
+	}
+	if o.Jobs == 0 {
+		o.Jobs = min(runtime.NumCPU(), defaultMaxJobs)
+	}
+	if o.StallWarn < 0 || o.StallFail < 0 {
+		return wrong("a time to stand still is not negative")
+	}
+	if o.LockTimeout < 0 || o.LockWait < 0 || o.LockTimeout > 0 && o.LockTimeout < time.Millisecond {
+		return wrong("a time to wait for locks is at least a millisecond")
+	}
+	if o.LockTimeout == 0 {
+		o.LockTimeout = DefaultLockTimeout
+	}
+	if o.LockWait == 0 {
+		o.LockWait = DefaultLockWait
+	}
+	if o.Codec != "" {
+		if _, err := codec.CheckLevel(o.Codec, o.Level); err != nil {
+			return wrong("%w", err)
+		}
+	}
+	for _, pattern := range o.First {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return wrong("--first %s: %w", pattern, err)
+		}
+	}
+	for _, patterns := range [][]string{o.Tables, o.ExcludeTables, o.Schemas, o.ExcludeSchemas, o.ExcludeTableData} {
+		for _, pattern := range patterns {
+			if pattern == "" || strings.ContainsRune(pattern, 0) {
+				return wrong("an empty pattern names nothing")
+			}
+		}
+	}
+	return o, nil
+}
+
+// arguments are pg_dump's words for what is dumped.
+func (o Options) arguments() []string {
+	var args []string
+	for _, group := range []struct {
+		flag     string
+		patterns []string
+	}{
+		{"--table=", o.Tables},
+		{"--exclude-table=", o.ExcludeTables},
+		{"--schema=", o.Schemas},
+		{"--exclude-schema=", o.ExcludeSchemas},
+		{"--exclude-table-data=", o.ExcludeTableData},
+	} {
+		for _, pattern := range group.patterns {
+			args = append(args, group.flag+pattern)
+		}
+	}
+	return args
+}
+
+// suffix is how pg_restore knows the compression of a file.
+func (o Options) suffix() string {
+	switch o.Codec {
+	case capstan.CodecZstd:
+		return ".zst"
+	case capstan.CodecGzip:
+		return ".gz"
+	case capstan.CodecNone:
+	}
+	return ""
+}
+
+// isFirst reports whether --first names a table.
+func (o Options) isFirst(t *table) bool { return matches(o.First, t.schema, t.name) }
+
+// matches reports whether one of the patterns names the table.
+func matches(patterns []string, schema, name string) bool {
+	for _, pattern := range patterns {
+		for _, candidate := range [...]string{name, schema + "." + name} {
+			if ok, err := path.Match(pattern, candidate); err == nil && ok {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,137 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"capstan"
+	"capstan/internal/pgproxy"
+)
+
+// table is one that the dump locks.
+type table struct {
+	quoted       string // qualified and quoted, as pg_dump writes it
+	schema, name string
+	oid          string // decimal
+	kind         string // pg_class.relkind
+	heap         bool   // of the access method that ctid ranges are known of
+	bytes        int64  // on the server, with what lies outside the rows; an estimate for the plan
+	pages        int64  // of the rows themselves
+
+	copies []*datum // what is read of it: one as a rule, none where only its definition is dumped
+}
+
+// datum is one data file of the dump: a COPY and where its result belongs.
+type datum struct {
+	pgproxy.Copy
+	file string // "3481.dat"
+	tag  string // for people: schema.table
+}
+
+// kinds that can be locked, and hold data of their own.
+const (
+	kindTable       = "r"
+	kindPartitioned = "p"
+	kindForeign     = "f"
+)
+
+// hasData reports whether a table can have data of its own.
+func (t *table) hasData() bool { return t.kind == kindTable }
+
+// describe looks the locked tables up. Sizes are asked for while conn holds the locks,
+// so that it waits for nobody.
+func describe(ctx context.Context, conn *pgconn.PgConn, names []string) ([]*table, error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	rows, err := texts(ctx, conn, `select t.name, n.nspname, c.relname, c.oid, c.relkind, coalesce(m.amname = 'heap', false),
+		case when c.relkind = 'r' then pg_table_size(c.oid) else 0 end,
+		case when c.relkind = 'r' then pg_relation_size(c.oid) / current_setting('block_size')::bigint else 0 end
+		from unnest(array[`+literals(names)+`]) with ordinality t(name, nr) join pg_class c on c.oid = t.name::regclass
+		join pg_namespace n on n.oid = c.relnamespace left join pg_am m on m.oid = c.relam order by t.nr`)
+	if err != nil {
+		return nil, err
+	}
+	tables := make([]*table, 0, len(rows))
+	for _, row := range rows {
+		t := &table{quoted: row[0], schema: row[1], name: row[2], oid: row[3], kind: row[4], heap: row[5] == "t"}
+		if t.bytes, err = strconv.ParseInt(row[6], 10, 64); err != nil {
+			return nil, err
+		}
+		if t.pages, err = strconv.ParseInt(row[7], 10, 64); err != nil {
+			return nil, err
+		}
+		tables = append(tables, t)
+	}
+	return tables, nil
+}
+
+// unlockable are those of the names that LOCK TABLE does not take: foreign tables.
+func unlockable(ctx context.Context, conn *pgconn.PgConn, names []string) (map[string]bool, error) {
+	rows, err := texts(ctx, conn, "select t.name from unnest(array["+literals(names)+"]::text[]) t(name) join pg_class c on c.oid = to_regclass(t.name) where c.relkind not in ('r', 'p')")
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]bool{}
+	for _, row := range rows {
+		found[row[0]] = true
+	}
+	return found, nil
+}
+
+// slots is what a dump of many tables needs of the server's lock table, against what
+// it has.
+type slots struct{ needed, capacity, used int }
+
+// spareSlots are for what is locked beside the tables: catalogs, indexes, TOAST.
+const spareSlots = 100
+
+// askSlots looks at the server's room for locks. The guard and one worker lock each
+// table; those that all workers read are locked by all of them. The server keeps an
+// object for each table and a holder for each lock, twice as many holders as objects
+// (lock.c, NLOCKENTS).
+func (m *monitor) askSlots(ctx context.Context, tables, jobs int) (slots, error) {
+	rows, err := m.texts(ctx, `select current_setting('max_locks_per_transaction')::bigint * (current_setting('max_connections')::bigint
+		+ current_setting('max_prepared_transactions')::bigint + current_setting('autovacuum_max_workers')::bigint
+		+ current_setting('max_worker_processes')::bigint + current_setting('max_wal_senders')::bigint + 1),
+		(select count(distinct (locktype, database, relation)) from pg_locks where locktype = 'relation' and not fastpath),
+		current_setting('max_locks_per_transaction')`)
+	if err != nil {
+		return slots{}, err
+	}
+	capacity, err := strconv.Atoi(rows[0][0])
+	used, usedErr := strconv.Atoi(rows[0][1])
+	if err != nil || usedErr != nil {
+		return slots{}, fmt.Errorf("lock slots %q", rows[0])
+	}
+	s := slots{needed: tables + jobs + spareSlots, capacity: capacity, used: used}
+	if s.needed+s.used <= s.capacity {
+		return s, nil
+	}
+	perTransaction, err := strconv.Atoi(rows[0][2])
+	if err != nil {
+		return s, err
+	}
+	each := max(capacity/max(perTransaction, 1), 1)
+	return s, &capstan.Error{
+		Op: "lock", Object: fmt.Sprintf("%d tables", tables),
+		Err:  fmt.Errorf("the server has room for %d locks, %d are in use", s.capacity, s.used),
+		Safe: "nothing was locked",
+		Next: fmt.Sprintf("set max_locks_per_transaction to %d or more and restart the server, or dump schema by schema (--schema)", (s.needed+s.used)/each+1),
+	}
+}
+
+// lockStatement locks some tables without those that inherit from them.
+func lockStatement(names ...string) string {
+	return "LOCK TABLE ONLY " + strings.Join(names, ", ONLY ") + " IN ACCESS SHARE MODE"
+}
+
+// timeoutStatement bounds each wait for a lock, in this transaction.
+func timeoutStatement(d time.Duration) string {
+	return fmt.Sprintf("SET LOCAL lock_timeout = %d", d.Milliseconds())
+}

@@ -1,0 +1,259 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"golang.org/x/sync/errgroup"
+
+	"capstan"
+	"capstan/internal/pgcopy"
+	"capstan/internal/progress"
+)
+
+// worker is a session in the dump's snapshot, with a lock on each of its tables. Each
+// lock lies in a savepoint of its own within those below: going back to a savepoint
+// releases the lock, and the snapshot stays.
+type worker struct {
+	number int
+	conn   *pgconn.PgConn // until stream has it
+	stream *pgcopy.Session
+	stack  []*layer
+	frames *frames
+}
+
+// layer is a table with its savepoint.
+type layer struct {
+	savepoint string
+	table     *table
+}
+
+// muster connects the workers, puts them into the snapshot, and has each lock its
+// tables. A table for whose lock somebody waits by now is left to the guard, who has
+// it: who waits for the guard must not be waited for.
+func (d *dump) muster(ctx context.Context, h *held) error {
+	var tables []*table
+	for _, t := range h.tables {
+		if t.hasData() && !d.dataless[t.quoted] {
+			tables = append(tables, t)
+		}
+	}
+	canShare := func(t *table) bool { return d.server.Major >= tidRangeMajor && t.heap }
+	a := assign(tables, d.options.Jobs, canShare)
+	for _, t := range a.shared {
+		h.shares[t] = nil // made when its COPY is known
+	}
+	waited, err := d.monitor.contested(ctx, tables)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for i := range a.private {
+		stack := slices.DeleteFunc(a.stack(i, d.options.isFirst), func(t *table) bool { return waited[t.oid] })
+		if len(stack) == 0 {
+			continue
+		}
+		w := &worker{number: i + 1}
+		h.workers = append(h.workers, w)
+		group.Go(func() error {
+			var err error
+			if w.frames, err = newFrames(d.options.Codec, d.options.Level); err != nil {
+				return err
+			}
+			if w.conn, err = d.enter(ctx, h); err != nil {
+				return err
+			}
+			return w.lock(ctx, stack, d.options.LockTimeout)
+		})
+	}
+	return group.Wait()
+}
+
+// tidRangeMajor is the version since which a condition on ctid reads only its pages
+// (Tid Range Scan).
+const tidRangeMajor = 14
+
+// lock locks the tables in their order, outermost first, many in one round trip.
+func (w *worker) lock(ctx context.Context, tables []*table, timeout time.Duration) error {
+	if err := exec(ctx, w.conn, timeoutStatement(timeout)); err != nil {
+		return err
+	}
+	for next := 0; next < len(tables); {
+		batch := tables[next:min(next+lockBatch, len(tables))]
+		var sql strings.Builder
+		for i, t := range batch {
+			fmt.Fprintf(&sql, "SAVEPOINT s%d; %s;\n", next+i, lockStatement(t.quoted))
+		}
+		results, err := w.conn.Exec(ctx, sql.String()).ReadAll()
+		locked := min(len(results)/2, len(batch)) // what was carried out; the savepoint of the one that failed too
+		for i, t := range batch[:locked] {
+			w.stack = append(w.stack, &layer{savepoint: fmt.Sprintf("s%d", next+i), table: t})
+		}
+		next += locked
+		switch {
+		case err == nil:
+		case code(err) == codeLockTimeout || code(err) == codeDeadlock:
+			savepoint := fmt.Sprintf("s%d", next)
+			if err := exec(ctx, w.conn, "ROLLBACK TO "+savepoint+"; RELEASE "+savepoint); err != nil {
+				return err
+			}
+			next++ // it is left to the guard
+		default:
+			return failure("lock", batch[min(locked, len(batch)-1)].quoted, cause(ctx, err))
+		}
+	}
+	return nil
+}
+
+// work reads the worker's tables from the top of its stack downwards, and releases
+// each as soon as it is read.
+func (d *dump) work(ctx context.Context, h *held, w *worker) error {
+	stage := d.env.Tracker.Stage(fmt.Sprintf("reader %d", w.number))
+	stage.Begin()
+	defer stage.End()
+	const patient = "SET LOCAL lock_timeout = 0; " // indexes may be locked for a while
+	before := patient
+	for _, layer := range slices.Backward(w.stack) {
+		t := layer.table
+		var err error
+		if s := h.shares[t]; s != nil {
+			err = d.readParts(ctx, stage, w, s, before)
+		} else {
+			for _, c := range t.copies {
+				if err = d.readTable(ctx, stage, w.stream, w.frames, c, before); err != nil {
+					break
+				}
+				before = patient
+			}
+		}
+		if err != nil {
+			return err
+		}
+		// With the next statement; never read it again: after the release its rows may
+		// be gone without an error.
+		before = fmt.Sprintf("ROLLBACK TO %[1]s; RELEASE %[1]s; ", layer.savepoint) + patient
+		if len(t.copies) == 0 {
+			if err := w.stream.Exec(ctx, before); err != nil {
+				return failure("release", t.quoted, err)
+			}
+			before = patient
+		}
+		d.receipt.released(t)
+	}
+	return failure("end the reading of", d.database, w.stream.Exec(ctx, "ROLLBACK"))
+}
+
+// dataEnd is what pg_dump puts after a table's data.
+const dataEnd = "\\.\n\n\n"
+
+// readTable reads a table's data into its file. before is carried out before it, in
+// the same round trip.
+func (d *dump) readTable(ctx context.Context, stage *progress.Stage, stream *pgcopy.Session, f *frames, c *datum, before string) (err error) {
+	stage.Object(c.tag)
+	file, err := d.create(c.file)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			file.abandon()
+		}
+	}()
+	f.begin(file.write)
+	result, err := d.copy(ctx, stage, stream, before+c.SQL, f)
+	if err != nil {
+		return failure("read table", c.tag, err)
+	}
+	if _, err := f.Write([]byte(dataEnd)); err != nil {
+		return err
+	}
+	if err := f.end(); err != nil {
+		return err
+	}
+	file.finish()
+	d.wrote(c, result)
+	return nil
+}
+
+// readParts reads parts of a table that is read together with other workers, until
+// there are none.
+func (d *dump) readParts(ctx context.Context, stage *progress.Stage, w *worker, s *share, before string) error {
+	stage.Object(s.datum.tag)
+	for p, ok := s.take(); ok; p, ok = s.take() {
+		w.frames.begin(func(frame []byte) error { return s.write(p, frame) })
+		result, err := d.copy(ctx, stage, w.stream, before+s.statement(p), w.frames)
+		if err != nil {
+			return failure("read table", s.datum.tag, err)
+		}
+		before = ""
+		if s.last(p) {
+			if _, err := w.frames.Write([]byte(dataEnd)); err != nil {
+				return err
+			}
+		}
+		if s.parts == 1 || len(w.frames.block) > 0 || s.last(p) {
+			if err := w.frames.end(); err != nil {
+				return err
+			}
+		}
+		whole, err := s.end(p, result.Rows, result.Bytes)
+		if err != nil {
+			return err
+		}
+		if whole {
+			s.spool.finish()
+			d.wrote(s.datum, pgcopy.Result{Rows: s.rows, Bytes: s.bytes})
+		}
+	}
+	if before != "" {
+		return w.stream.Exec(ctx, before)
+	}
+	return nil
+}
+
+// copy carries a COPY out and counts what comes.
+func (d *dump) copy(ctx context.Context, stage *progress.Stage, stream *pgcopy.Session, sql string, f *frames) (pgcopy.Result, error) {
+	waiting := stage.Wait(progress.ForServer, "")
+	counted := &counted{to: f, count: func(n int) {
+		if waiting != nil {
+			waiting()
+			waiting = nil
+		}
+		stage.Moved(capstan.Bytes(n), 0)
+		d.env.Tracker.Count(0, capstan.Bytes(n), 0)
+	}}
+	result, err := stream.Copy(ctx, sql, counted)
+	counted.flush()
+	if waiting != nil {
+		waiting()
+	}
+	return result, err
+}
+
+// counted counts what goes through it, in large steps.
+type counted struct {
+	to    *frames
+	count func(n int)
+	since int
+}
+
+const countEvery = 1 << 20
+
+func (c *counted) Write(p []byte) (int, error) {
+	n, err := c.to.Write(p)
+	if c.since += n; c.since >= countEvery {
+		c.flush()
+	}
+	return n, err
+}
+
+func (c *counted) flush() {
+	if c.since > 0 {
+		c.count(c.since)
+		c.since = 0
+	}
+}
