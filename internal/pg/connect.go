@@ -51,13 +51,19 @@ func (c *Cluster) Connect(ctx context.Context, server Server, url string) (*pgx.
 }
 
 // Connect connects to any server by its URL or keyword string.
-func Connect(ctx context.Context, url string) (*pgx.Conn, error) {
+func Connect(ctx context.Context, url string) (*Conn, error) { return ConnectTo(ctx, url, "") }
+
+// ConnectTo is Connect, to another database of the same server if one is named.
+func ConnectTo(ctx context.Context, url, database string) (*Conn, error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
 		return nil, &capstan.Error{Class: capstan.ErrUsage, Op: "read the connection URL", Err: err}
 	}
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "capstan"
+	}
+	if database != "" {
+		config.Database = database
 	}
 	return connect(ctx, config, net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port))))
 }
