@@ -1,0 +1,91 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"capstan"
+	"capstan/internal/disk"
+	"capstan/internal/output"
+	"capstan/internal/progress"
+	"capstan/internal/target/postgres"
+)
+
+func (a *app) pgRestoreCommand() *cobra.Command {
+	var options postgres.Options
+	cmd := &cobra.Command{
+		Use: "restore DIR --to URL", Short: "Restore a dump into a database, through the pg_restore that fits",
+		Long: `Restore a dump in pg_dump's directory format (capstan pg dump, pg_dump -Fd) into a
+database: the one that the URL names. The pg_restore is found by version, that of the
+server's own major first; one that cannot read the dump is not used.
+
+With --create the database is made, as the dumped one was, under the name that the URL
+has; one that is there is left alone (exit 4). Without, it must be there, and tables
+that are in the way are refused (exit 4) or replaced with --clean.
+
+--table and --schema choose: a table comes with its rows, indexes, constraints,
+triggers, rights and sequences, a foreign key only with both of its tables. Objects
+that could not be restored are named, all others are there, and it exits 3.`,
+		Example: `  capstan pg restore /backup/app --to postgres://postgres@db/app_copy --create
+  capstan pg restore /backup/app --to postgres://postgres@db/app --clean --jobs 4
+  capstan pg restore /backup/app --to postgres://postgres@db/empty --table public.orders`,
+		Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			options.Dir = args[0]
+			if options.URL == "" {
+				return usage("name the database with --to URL")
+			}
+			if err := a.open(cmd.Context()); err != nil {
+				return err
+			}
+			return a.told(a.pgRestore(cmd.Context(), options))
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&options.URL, "to", "", "connection URL of the database to restore into")
+	f.BoolVar(&options.Create, "create", false, "make the database, with the settings of the dumped one")
+	f.BoolVar(&options.Clean, "clean", false, "drop what is restored before it is made anew")
+	f.StringArrayVarP(&options.Tables, "table", "t", nil, "only this table (schema.table or table); may be repeated")
+	f.StringArrayVarP(&options.Schemas, "schema", "n", nil, "only what is in this schema; may be repeated")
+	f.BoolVar(&options.NoOwner, "no-owner", false, "everything belongs to the role of the URL")
+	f.BoolVar(&options.NoPrivileges, "no-privileges", false, "grant nobody anything")
+	f.IntVarP(&options.Jobs, "jobs", "j", 0, "tables that are restored at the same time (default the cores of this machine, at most 4)")
+	f.StringVar(&options.PgRestore, "pg-restore", "", "the program to use (default one that fits is looked for)")
+	return cmd
+}
+
+func (a *app) pgRestore(ctx context.Context, options postgres.Options) error {
+	tracker := progress.New(nil)
+	return a.shown(ctx, tracker, view, func(ctx context.Context) error {
+		env := postgres.Env{Disk: disk.FS{}, Tracker: tracker, Say: a.printer.Info, Warn: a.printer.Warn}
+		summary, err := postgres.Restore(ctx, env, options)
+		if summary.Objects == 0 && err != nil {
+			return err // it did not begin
+		}
+		a.finish(ctx, pgRestoreText(summary), struct {
+			Type string `json:"type"`
+			postgres.Summary
+		}{"summary", summary})
+		return err
+	})
+}
+
+// shownProblems is how many problems people are told of; all are in --json.
+const shownProblems = 20
+
+func pgRestoreText(s postgres.Summary) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "database %s (server %s, pg_restore %s): %s of %s, %s in %s\n", output.Clean(s.Database), output.Clean(s.Server), s.PgRestore,
+		plural(s.Tables, "table"), plural(s.Objects, "object"), capstan.Bytes(s.Bytes), seconds(s.Seconds))
+	for i, p := range s.Problems {
+		if i == shownProblems {
+			fmt.Fprintf(&b, "  and %s (see --json)\n", plural(int64(len(s.Problems)-i), "more problem"))
+			break
+		}
+		fmt.Fprintf(&b, "  %s: %s\n", output.Clean(p.Object), output.Clean(p.Err))
+	}
+	return b.String()
+}

@@ -1,0 +1,116 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"capstan"
+	"capstan/internal/copytext"
+	"capstan/internal/pgdump"
+)
+
+func (a *app) pgLsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "ls DIR", Short: "List the tables of a dump",
+		Long:    "List the tables whose rows are in a dump in pg_dump's directory format, with the size of\ntheir files. No server is needed.",
+		Example: "  capstan pg ls /backup/app\n  capstan pg ls /backup/app --json | jq -r .columns",
+		Args:    usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.open(cmd.Context()); err != nil {
+				return err
+			}
+			dump, err := pgdump.Open(os.DirFS(args[0]))
+			if err != nil {
+				return err
+			}
+			return errors.Join(a.pgLs(dump), a.out.Flush())
+		},
+	}
+}
+
+func (a *app) pgLs(dump *pgdump.Dump) error {
+	var rows [][]string
+	for _, table := range dump.Tables() {
+		if a.flags.json {
+			if err := a.object(table); err != nil {
+				return err
+			}
+			continue
+		}
+		rows = append(rows, []string{table.Schema, table.Name, capstan.Bytes(table.Size).String(), table.File, strings.Join(table.Columns, ", ")})
+	}
+	if !a.flags.json {
+		a.say("database %s, PostgreSQL %s, by pg_dump %s", dump.Database.Value, dump.ServerVersion.Value, dump.DumpVersion.Value)
+	}
+	return a.table([]string{"SCHEMA", "TABLE", "STORED", "FILE", "COLUMNS"}, rows)
+}
+
+func (a *app) pgCatCommand() *cobra.Command {
+	var csv bool
+	cmd := &cobra.Command{
+		Use: "cat DIR TABLE", Short: "Write the rows of one table of a dump, as text of COPY or as CSV",
+		Long: `Write the rows of one table of a dump in pg_dump's directory format to stdout, without
+a server: as the text that COPY … FROM takes, or with --csv as comma-separated values
+with a line of column names first (NULL is nothing, an empty string stands in quotes).
+Damage is an error (exit 3) that names the row; what stands before it has been written.`,
+		Example: "  capstan pg cat /backup/app public.orders --csv > orders.csv\n  capstan pg cat /backup/app orders | psql -c 'copy orders from stdin' postgres://db/app",
+		Args:    usageArgs(cobra.ExactArgs(2)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.open(cmd.Context()); err != nil {
+				return err
+			}
+			dump, err := pgdump.Open(os.DirFS(args[0]))
+			if err != nil {
+				return err
+			}
+			table, err := dump.Table(args[1])
+			if err != nil {
+				return err
+			}
+			return a.pgCat(cmd.Context(), dump, table, csv)
+		},
+	}
+	cmd.Flags().BoolVar(&csv, "csv", false, "comma-separated values")
+	return cmd
+}
+
+func (a *app) pgCat(ctx context.Context, dump *pgdump.Dump, table pgdump.Table, csv bool) error {
+	in, err := dump.Rows(table)
+	if err != nil {
+		return err
+	}
+	rows := int64(0)
+	if source := interruptible(in, func() error { return context.Cause(ctx) }); csv {
+		rows, err = copytext.CSV(a.out, source, table.Columns)
+	} else {
+		rows, err = copytext.Copy(a.out, source)
+	}
+	err = errors.Join(err, in.Close(), a.out.Flush())
+	if errors.Is(err, capstan.ErrDamaged) {
+		return &capstan.Error{Class: capstan.ErrIncomplete, Op: "read", Object: "table " + table.String(), Err: err, Safe: fmt.Sprintf("%s before it were written", plural(rows, "row"))}
+	}
+	if err == nil {
+		a.say("%s of %s", plural(rows, "row"), &table)
+	}
+	return err
+}
+
+// interruptible ends reading with the reason that ended gives, once there is one.
+func interruptible(r io.Reader, ended func() error) io.Reader {
+	return reads(func(p []byte) (int, error) {
+		if err := ended(); err != nil {
+			return 0, err
+		}
+		return r.Read(p)
+	})
+}
+
+type reads func(p []byte) (int, error)
+
+func (r reads) Read(p []byte) (int, error) { return r(p) }
