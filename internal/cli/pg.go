@@ -27,24 +27,21 @@ type pgFlags struct {
 func (a *app) pgCommand() *cobra.Command {
 	flags := &pgFlags{}
 	cmd := &cobra.Command{
-		Use: "pg", Short: "Dump PostgreSQL databases; stop and start servers through a maintenance window; see their locks",
+		Use: "pg", Short: "Dump and restore PostgreSQL databases; stop and start servers through a maintenance window; see their locks",
 		Long: `Dump a PostgreSQL database (13 to 18) so that statements that change its tables
-neither break nor falsify the dump.
+neither break nor falsify the dump; restore it, whole or in part.
 
 Stop and start PostgreSQL servers (on Linux) that hang on replication, archiving or
 spill files, as root or as the user who owns the data directory.`,
 		Example: `  capstan pg dump postgres://postgres@db1/app -o /srv/dumps/app
+  capstan pg restore /srv/dumps/app --to postgres://postgres@db1/copy --create
   capstan pg stop-check -D /var/lib/postgresql/15/main
-		Use: "pg", Short: "Stop and start PostgreSQL servers through a maintenance window; see locks, restore dumps",
-		Long: `Stop and start PostgreSQL servers (13 to 18, on Linux) that hang on replication,
-archiving or spill files, as root or as the user who owns the data directory.`,
-		Example: `  capstan pg stop-check -D /var/lib/postgresql/15/main
   capstan pg stop -D /var/lib/postgresql/15/main --walsender=terminate --timeout 5m
   capstan pg stop-status -D /var/lib/postgresql/15/main`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	// Of the commands about a server; a dump knows a database alone.
+	// Of the commands about a server; a dump or a restore knows a database alone.
 	servers := []*cobra.Command{
 		a.pgStopCheckCommand(flags), a.pgStopCommand(flags), a.pgStopStatusCommand(flags),
 		a.pgStartCommand(flags), a.pgSpillCommand(flags), a.pgSlotDoctorCommand(flags), a.pgLocksCommand(flags),
@@ -56,14 +53,7 @@ archiving or spill files, as root or as the user who owns the data directory.`,
 		f.StringVar(&flags.clusterName, "cluster-name", "", "the cluster_name that the server was started with, if the configuration says another by now")
 	}
 	cmd.AddCommand(servers...)
-	cmd.AddCommand(a.pgDumpCommand())
-	f := cmd.PersistentFlags()
-	f.StringVarP(&flags.data, "pgdata", "D", "", "the server's data directory (default $PGDATA)")
-	f.StringVar(&flags.url, "url", "", "connection URL of the server (default its socket, as the owner of the data directory)")
-	f.StringVar(&flags.clusterName, "cluster-name", "", "the cluster_name that the server was started with, if the configuration says another by now")
-	cmd.AddCommand(a.pgStopCheckCommand(flags), a.pgStopCommand(flags), a.pgStopStatusCommand(flags),
-		a.pgStartCommand(flags), a.pgSpillCommand(flags), a.pgSlotDoctorCommand(flags), a.pgLocksCommand(flags),
-		a.pgRestoreCommand(), a.pgLsCommand(), a.pgCatCommand())
+	cmd.AddCommand(a.pgDumpCommand(), a.pgRestoreCommand(), a.pgLsCommand(), a.pgCatCommand())
 	return cmd
 }
 

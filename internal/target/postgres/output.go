@@ -25,7 +25,8 @@ type listener struct {
 	last    []string
 	told    int // the problem whose statement is still being printed, from 1
 	summary *Summary
-	ignored bool // an error that means nothing was the last one
+	ignored int64 // errors that mean nothing
+	errors  int64 // how many errors pg_restore says that there were
 }
 
 // maxLine bounds a line that is kept; a statement can be of any length.
@@ -49,13 +50,21 @@ func (l *listener) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// line takes one line. With jobs several processes write at once, and not whole lines:
+// what one says may stand behind the beginning of what another does.
 func (l *listener) line(line string) {
-	text, ours := strings.CutPrefix(line, "pg_restore: ")
-	if !ours {
+	const name = "pg_restore: "
+	begin := strings.LastIndex(line, name)
+	if begin < 0 {
 		l.more(line)
 		return
 	}
+	text := line[begin+len(name):]
 	l.told = 0
+	if count, ok := strings.CutPrefix(text, "warning: errors ignored on restore: "); ok {
+		l.errors = int64(leadingNumber(count))
+		return
+	}
 	if fault, ok := cutAny(text, "error: ", "[archiver] ", "[archiver (db)] ", "fatal: "); ok {
 		l.fault(fault)
 		return
@@ -94,7 +103,8 @@ func harmless(fault string) bool {
 // fault notes an error. The one that ends pg_restore is about no entry.
 func (l *listener) fault(fault string) {
 	l.last = append(l.last[max(0, len(l.last)-4):], fault)
-	if l.ignored = harmless(fault); l.ignored {
+	if harmless(fault) {
+		l.ignored++
 		return
 	}
 	if len(l.summary.Problems) >= maxProblems {
@@ -129,6 +139,19 @@ func (l *listener) done(id int32) {
 		l.summary.Bytes += size
 		l.stage.Moved(capstan.Bytes(size), 0)
 		l.tracker.Count(1, capstan.Bytes(size), 0)
+	}
+}
+
+// conclude counts what was not said, or not legibly: the tables of a restore that
+// succeeded, and the errors of one that did not.
+func (l *listener) conclude(succeeded bool) {
+	if succeeded {
+		for id := range l.sizes {
+			l.done(id)
+		}
+	}
+	if known := int64(len(l.summary.Problems)) + l.summary.Unnamed + l.ignored; l.errors > known {
+		l.summary.Unnamed += l.errors - known
 	}
 }
 

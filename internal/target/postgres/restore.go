@@ -238,11 +238,12 @@ func (r *restore) runProgram(ctx context.Context) (err error) {
 	wait()
 	stop()
 	<-done
+	heard.conclude(failed == nil)
 	switch {
 	case failed == nil:
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case result.ExitCode == 1 && (len(r.summary.Problems) > 0 || heard.ignored):
+	case result.ExitCode == 1 && heard.errors > 0:
 		// Its errors are known by name.
 	default:
 		return &capstan.Error{Op: "run", Object: r.client.Path, Err: fmt.Errorf("%w: %s", failed, strings.Join(heard.last, "; "))}

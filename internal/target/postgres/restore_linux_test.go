@@ -200,7 +200,8 @@ func TestProblems(t *testing.T) {
 	if _, err := f.Conn("half").PgConn().Exec(t.Context(), "CREATE FUNCTION touch() RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE TYPE mood AS ENUM ('other')").ReadAll(); err != nil {
 		t.Fatal(err)
 	}
-	s, err := f.restore(postgres.Options{URL: f.URL("half"), Jobs: 2})
+	// Of one process each object is told; several write into each other's lines.
+	s, err := f.restore(postgres.Options{URL: f.URL("half"), Jobs: 1})
 	if !errors.Is(err, capstan.ErrIncomplete) || s.PgRestore[:3] != "17." {
 		t.Fatalf("%v: %+v", err, s)
 	}
@@ -218,6 +219,13 @@ func TestProblems(t *testing.T) {
 	}
 	if got := f.Text("SELECT 1"); got != "1" {
 		t.Error(got)
+	}
+	f.Exec("CREATE DATABASE beside TEMPLATE template0")
+	if _, err := f.Conn("beside").PgConn().Exec(t.Context(), "CREATE TYPE mood AS ENUM ('other')").ReadAll(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := f.restore(postgres.Options{URL: f.URL("beside"), Jobs: 4}); !errors.Is(err, capstan.ErrIncomplete) || int64(len(s.Problems))+s.Unnamed < 10 {
+		t.Errorf("with jobs: %v: %+v", err, s)
 	}
 	// Whole, in spite of the parameter.
 	if s, err := f.restore(postgres.Options{URL: f.DSN("postgres") + " dbname=whole", Create: true}); err != nil {
