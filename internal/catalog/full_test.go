@@ -86,20 +86,6 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-func TestFileThatCannotBeWritten(t *testing.T) {
-	t.Parallel()
-	c, _ := limited(t)
-	err := c.write(t.Context(), "forbid", func(tx *tx) error {
-		return each(tx.ctx, tx, "PRAGMA query_only = 1", nil, func(*sql.Rows) error { return nil })
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Audit(t.Context(), "a", "b", "c"); !errors.Is(err, capstan.ErrRefused) || !strings.Contains(err.Error(), "writable") {
-		t.Errorf("writing to what cannot be written: %v", err)
-	}
-}
-
 // TestFullDiskGivesNoNumber: a run that could not be recorded has no number by which
 // anything else could be recorded of it.
 func TestFullDiskGivesNoNumber(t *testing.T) {
