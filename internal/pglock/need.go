@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/jackc/pgx/v5"
+
+	"capstan/internal/pg"
 )
 
 // Need is what a dump of a whole database asks of the server's lock table.
@@ -48,19 +50,10 @@ const tables = `
 // Count says what a dump of the connection's database would lock, and whether there
 // is room for it. It reads the catalogs only, and locks none of the tables. Sizes are
 // of the last VACUUM or ANALYZE.
-//
-// The room is (max_connections + the server's own workers + max_prepared_transactions)
-// × max_locks_per_transaction objects, and twice as many holders
-// (src/backend/storage/lmgr/lock.c); the server can borrow a little beyond it, which is
-// not counted on.
 func Count(ctx context.Context, conn *pgx.Conn) (Need, error) {
 	need := Need{Tables: []Table{}}
-	err := conn.QueryRow(ctx, `
-		SELECT current_setting('max_locks_per_transaction')::bigint,
-			current_setting('max_locks_per_transaction')::bigint * sum(setting::bigint),
-			(SELECT count(*) FROM pg_locks WHERE NOT fastpath)
-		FROM pg_settings WHERE name IN ('max_connections', 'max_prepared_transactions', 'autovacuum_max_workers', 'max_worker_processes', 'max_wal_senders')`,
-	).Scan(&need.PerTransaction, &need.Room, &need.Used)
+	var room pg.LockTable
+	err := conn.QueryRow(ctx, pg.LockTableQuery).Scan(&room.Room, &room.Used, &room.PerTransaction)
 	if err != nil {
 		return need, err
 	}
@@ -76,12 +69,8 @@ func Count(ctx context.Context, conn *pgx.Conn) (Need, error) {
 	if err != nil {
 		return need, err
 	}
-	// Guard and reader lock the same objects: the holders are twice the objects, and
-	// so is the room for them. What others use may be objects of theirs.
 	objects := int64(len(need.Tables))
-	need.Slots = 2 * objects
-	if backends := need.Room / need.PerTransaction; objects+need.Used > need.Room {
-		need.Advised = (objects+need.Used)*11/10/backends + 1
-	}
+	need.Slots = 2 * objects // guard and reader lock the same
+	need.Room, need.Used, need.PerTransaction, need.Advised = room.Room, room.Used, room.PerTransaction, room.Advise(objects)
 	return need, nil
 }

@@ -54,9 +54,9 @@ func TestRoom(t *testing.T) {
 		t.Run(fmt.Sprint(major), func(t *testing.T) {
 			t.Parallel()
 			conf := []string{"max_connections = 10", "max_wal_senders = 1", "max_worker_processes = 2", "autovacuum_max_workers = 1", "autovacuum = off"}
-			s := started(t, major, append(conf, "max_locks_per_transaction = 10")...)
+			s := started(t, major, append(conf, "max_locks_per_transaction = 30")...)
 			room := count(t, s).Room
-			create(s, 0, int(room)-60) // in steps: what creates tables needs locks as well
+			create(s, 0, int(room)-160) // in steps: what creates tables needs locks as well
 			need := count(t, s)
 			if need.Advised != 0 || need.Slots != 2*int64(len(need.Tables)) {
 				t.Errorf("%d tables, room for %d: %+v", len(need.Tables), room, need)
@@ -64,7 +64,7 @@ func TestRoom(t *testing.T) {
 			if err := lockTwice(t, s, need); err != nil {
 				t.Errorf("%d tables, room for %d: %v", len(need.Tables), room, err)
 			}
-			create(s, int(room)-60, 12*int(room))
+			create(s, int(room)-160, 12*int(room))
 			need = count(t, s)
 			if need.Advised == 0 {
 				t.Fatalf("%d tables, room for %d", len(need.Tables), room)

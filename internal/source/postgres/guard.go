@@ -154,7 +154,7 @@ func (d *dump) attempt(ctx context.Context, names []string) (_ *held, err error)
 // guardTables locks the tables, then takes the snapshot: in this order nothing that
 // it sees can be taken away by a statement that is not MVCC-safe.
 func (d *dump) guardTables(ctx context.Context, h *held, names []string) error {
-	if _, err := d.monitor.askSlots(ctx, len(names), d.options.Jobs); err != nil {
+	if err := d.monitor.askRoom(ctx, len(names)); err != nil {
 		return err
 	}
 	if err := exec(ctx, h.guard, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "+timeoutStatement(d.options.LockTimeout)); err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"capstan"
+	"capstan/internal/pg"
 	"capstan/internal/pgproxy"
 )
 
@@ -84,45 +85,27 @@ func unlockable(ctx context.Context, conn *pgconn.PgConn, names []string) (map[s
 	return found, nil
 }
 
-// slots is what a dump of many tables needs of the server's lock table, against what
-// it has.
-type slots struct{ needed, capacity, used int }
-
-// spareSlots are for what is locked beside the tables: catalogs, indexes, TOAST.
-const spareSlots = 100
-
-// askSlots looks at the server's room for locks. The guard and one worker lock each
-// table; those that all workers read are locked by all of them. The server keeps an
-// object for each table and a holder for each lock, twice as many holders as objects
-// (lock.c, NLOCKENTS).
-func (m *monitor) askSlots(ctx context.Context, tables, jobs int) (slots, error) {
-	rows, err := m.texts(ctx, `select current_setting('max_locks_per_transaction')::bigint * (current_setting('max_connections')::bigint
-		+ current_setting('max_prepared_transactions')::bigint + current_setting('autovacuum_max_workers')::bigint
-		+ current_setting('max_worker_processes')::bigint + current_setting('max_wal_senders')::bigint + 1),
-		(select count(distinct (locktype, database, relation)) from pg_locks where locktype = 'relation' and not fastpath),
-		current_setting('max_locks_per_transaction')`)
+// askRoom refuses to lock more tables than the server has room for.
+func (m *monitor) askRoom(ctx context.Context, tables int) error {
+	rows, err := m.texts(ctx, pg.LockTableQuery)
 	if err != nil {
-		return slots{}, err
+		return err
 	}
-	capacity, err := strconv.Atoi(rows[0][0])
-	used, usedErr := strconv.Atoi(rows[0][1])
-	if err != nil || usedErr != nil {
-		return slots{}, fmt.Errorf("lock slots %q", rows[0])
+	var room pg.LockTable
+	for i, number := range []*int64{&room.Room, &room.Used, &room.PerTransaction} {
+		if *number, err = strconv.ParseInt(rows[0][i], 10, 64); err != nil {
+			return fmt.Errorf("room for locks %q: %w", rows[0], err)
+		}
 	}
-	s := slots{needed: tables + jobs + spareSlots, capacity: capacity, used: used}
-	if s.needed+s.used <= s.capacity {
-		return s, nil
+	advised := room.Advise(int64(tables))
+	if advised == 0 {
+		return nil
 	}
-	perTransaction, err := strconv.Atoi(rows[0][2])
-	if err != nil {
-		return s, err
-	}
-	each := max(capacity/max(perTransaction, 1), 1)
-	return s, &capstan.Error{
+	return &capstan.Error{
 		Op: "lock", Object: fmt.Sprintf("%d tables", tables),
-		Err:  fmt.Errorf("the server has room for %d locks, %d are in use", s.capacity, s.used),
+		Err:  fmt.Errorf("the server has room for %d locks, %d are in use", room.Room, room.Used),
 		Safe: "nothing was locked",
-		Next: fmt.Sprintf("set max_locks_per_transaction to %d or more and restart the server, or dump schema by schema (--schema)", (s.needed+s.used)/each+1),
+		Next: fmt.Sprintf("set max_locks_per_transaction to %d or more and restart the server, or dump schema by schema (--schema)", advised),
 	}
 }
 
