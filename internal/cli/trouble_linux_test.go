@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -188,7 +189,10 @@ func (c *crash) meddle(do func(path string) error) {
 	for _, at := range []string{"one", "two"} {
 		holds = append(holds, c.mounts[at].Add(slowfs.Rule{Op: slowfs.Create, Name: part, After: 1, Hold: true}))
 	}
-	pattern := filepath.Join(c.dir, "stage below", "final", "*", "backup_*_0003.*")
+	below := filepath.Join(c.dir, "stage below")
+	// Before the fourth is begun, the third may still be on its way to being sealed.
+	later := filepath.Join(below, "*", "*", "*backup_*_0004.*")
+	pattern := filepath.Join(below, "final", "*", "backup_*_0003.*")
 	meddled := make(chan error, 1)
 	go func() {
 		defer func() {
@@ -204,7 +208,9 @@ func (c *crash) meddle(do func(path string) error) {
 		poll := time.NewTicker(10 * time.Millisecond)
 		defer poll.Stop()
 		for {
-			if found, err := filepath.Glob(pattern); err != nil || len(found) == 1 {
+			begun, err := filepath.Glob(later)
+			found, globErr := filepath.Glob(pattern)
+			if err = errors.Join(err, globErr); err != nil || len(begun) == 1 && len(found) == 1 {
 				if err == nil {
 					err = do(found[0])
 				}
