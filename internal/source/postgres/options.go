@@ -3,13 +3,13 @@ package postgres
 import (
 	"fmt"
 	"path"
-	"runtime"
 	"strings"
 	"time"
 
 	"capstan"
 	"capstan/internal/codec"
 	"capstan/internal/disk"
+	"capstan/internal/pg"
 	"capstan/internal/progress"
 )
 
@@ -55,8 +55,6 @@ type Options struct {
 const (
 	DefaultLockTimeout = 500 * time.Millisecond
 	DefaultLockWait    = 10 * time.Minute
-	defaultMaxJobs     = 4
-	maxJobs            = 64
 )
 
 // complete checks the options and fills the defaults in.
@@ -67,11 +65,9 @@ func (o Options) complete() (Options, error) {
 	if o.URL == "" {
 		return wrong("no database is named")
 	}
-	if o.Jobs < 0 || o.Jobs > maxJobs {
-		return wrong("--jobs is %d, not from 1 to %d", o.Jobs, maxJobs)
-	}
-	if o.Jobs == 0 {
-		o.Jobs = min(runtime.NumCPU(), defaultMaxJobs)
+	var err error
+	if o.Jobs, err = pg.Jobs(o.Jobs); err != nil {
+		return wrong("%w", err)
 	}
 	if o.StallWarn < 0 || o.StallFail < 0 {
 		return wrong("a time to stand still is not negative")

@@ -3,11 +3,11 @@ package postgres
 import (
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 
 	"capstan"
 	"capstan/internal/disk"
+	"capstan/internal/pg"
 	"capstan/internal/progress"
 )
 
@@ -39,11 +39,6 @@ type Options struct {
 	PgRestore string
 }
 
-const (
-	defaultMaxJobs = 4
-	maxJobs        = 64
-)
-
 func (o Options) complete() (Options, error) {
 	wrong := func(format string, args ...any) (Options, error) {
 		return o, &capstan.Error{Class: capstan.ErrUsage, Op: "restore", Err: fmt.Errorf(format, args...)}
@@ -51,11 +46,9 @@ func (o Options) complete() (Options, error) {
 	if o.URL == "" {
 		return wrong("no database is named")
 	}
-	if o.Jobs < 0 || o.Jobs > maxJobs {
-		return wrong("--jobs is %d, not from 1 to %d", o.Jobs, maxJobs)
-	}
-	if o.Jobs == 0 {
-		o.Jobs = min(runtime.NumCPU(), defaultMaxJobs)
+	var err error
+	if o.Jobs, err = pg.Jobs(o.Jobs); err != nil {
+		return wrong("%w", err)
 	}
 	if o.Create && o.Clean {
 		return wrong("a database that is made anew holds nothing to clean: give --create or --clean")

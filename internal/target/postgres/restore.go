@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"capstan"
 	"capstan/internal/pg"
@@ -97,15 +98,19 @@ func (r *restore) run(ctx context.Context) (err error) {
 	return r.summary.verdict()
 }
 
+// undefinedDatabase is the SQLSTATE of a database that does not exist.
+const undefinedDatabase = "3D000"
+
 // prepare looks at the server: its version, and whether the database is there.
 func (r *restore) prepare(ctx context.Context) (pg.Version, error) {
+	defer r.stage.Wait(progress.ForServer, "connecting")()
 	database := ""
 	if r.options.Create {
 		database = "postgres"
 	}
 	conn, err := pg.ConnectTo(ctx, r.options.URL, database)
 	if err != nil {
-		if !r.options.Create && strings.Contains(err.Error(), "3D000") {
+		if refused, ok := errors.AsType[*pgconn.PgError](err); ok && refused.Code == undefinedDatabase && !r.options.Create {
 			err = &capstan.Error{Class: capstan.ErrNotFound, Op: "restore", Object: "the database", Err: err, Next: "make it with --create"}
 		}
 		return pg.Version{}, err
@@ -169,6 +174,7 @@ const providerMajor = 15
 
 // create makes the database as the dumped one was made.
 func (r *restore) create(ctx context.Context, server pg.Version) error {
+	defer r.stage.Wait(progress.ForServer, "create database")()
 	statement, later := databaseEntries(r.dump.Archive)
 	r.later, r.from = later, r.dump.Database.Value
 	if statement == "" { // of a dump of chosen tables
@@ -192,6 +198,7 @@ func (r *restore) create(ctx context.Context, server pg.Version) error {
 
 // empty refuses to restore tables that are there: their rows would be there twice.
 func (r *restore) empty(ctx context.Context, conn *pgx.Conn) error {
+	defer r.stage.Wait(progress.ForServer, "which tables are there")()
 	if r.options.Clean || r.options.Create {
 		return nil
 	}
@@ -306,6 +313,7 @@ func (r *restore) listen() *listener {
 
 // finish does what is about the database itself.
 func (r *restore) finish(ctx context.Context, conn *pgx.Conn) {
+	defer r.stage.Wait(progress.ForServer, "settings of the database")()
 	for _, e := range r.later {
 		if e.Desc.Value == "ACL" && r.options.NoPrivileges {
 			continue
