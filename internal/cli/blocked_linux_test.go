@@ -65,12 +65,12 @@ func TestBlockedVolume(t *testing.T) {
 			p.within(300 * time.Millisecond)
 			hold.End()
 			f.check(p.end(), 130, backup)
-			f.stopped(f.onlySet())
+			f.stopped(f.onlySet(), false)
 			if name == "write" {
 				failing := m.Add(slowfs.Rule{Op: slowfs.Write, Name: "backup_*", Errno: unix.EIO})
 				f.exits(1, backup, "input/output error")
 				failing.End()
-				f.stopped(f.onlySet())
+				f.stopped(f.onlySet(), false)
 			}
 			f.run(backup...)
 			f.whole(f.onlySet().Set)

@@ -63,7 +63,7 @@ func TestCancelHungSource(t *testing.T) {
 	if run := f.lastRun(); run.Run != 1 || run.Status != "cancelled" || run.PID != 0 {
 		t.Errorf("the run is %+v", run)
 	}
-	f.stopped(f.onlySet())
+	f.stopped(f.onlySet(), false)
 	huge.goOn()
 	f.run(backup...)
 	f.whole(f.onlySet().Set)

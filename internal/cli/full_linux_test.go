@@ -24,7 +24,7 @@ func TestFullVolume(t *testing.T) {
 			backup := []string{"backup", f.data, "--to", f.vol, "--archive-size", "1MiB"}
 			f.exits(1, backup, f.vol, "finished files", "make room", "again")
 			first := f.onlySet()
-			f.stopped(first)
+			f.stopped(first, false)
 			if sealed := len(first.Archives); (sealed == 0) != (name == "at once") || sealed > 8 {
 				t.Errorf("%d archives before the disk was full", sealed)
 			}

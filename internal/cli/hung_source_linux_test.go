@@ -36,7 +36,7 @@ func TestHungSource(t *testing.T) {
 				huge.goOn()
 			}
 			f.check(p.end(), 130, backup)
-			f.stopped(f.onlySet())
+			f.stopped(f.onlySet(), false)
 			huge.goOn()
 			f.run("backup", f.data, "--to", f.vol, "--archive-size", "1MiB")
 			f.whole(f.onlySet().Set)

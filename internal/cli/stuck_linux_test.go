@@ -113,7 +113,7 @@ func TestStalledVolume(t *testing.T) {
 		"safe: sealed archives are on the volume; next: it is cut off after 2s; look at what it waits for",
 		"error: run: stalled: stage write", "the stacks are in ",
 	)
-	f.stopped(f.onlySet())
+	f.stopped(f.onlySet(), false)
 	f.run(backup...)
 	f.whole(f.onlySet().Set)
 }
