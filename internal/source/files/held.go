@@ -16,9 +16,9 @@ const (
 // which is merged with them. The walker alone uses it.
 type heldEntries struct {
 	pages   <-chan []capstan.Entry // nil: nothing is held
-	page    []capstan.Entry      // what was not passed
-	skipped string               // what lies in it is passed over; empty: nothing
-	stop    func()               // ends the reading of the baseline
+	page    []capstan.Entry        // what was not passed
+	skipped string                 // what lies in it is passed over; empty: nothing
+	stop    func()                 // ends the reading of the baseline
 }
 
 // followBaseline begins to read the baseline, until it is stopped or ctx ends.
