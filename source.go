@@ -3,6 +3,7 @@ package capstan
 import (
 	"context"
 	"io"
+	"iter"
 )
 
 // Content is the data of an entry that was open when the entry was emitted.
@@ -41,14 +42,16 @@ type Batch struct {
 // Baseline is what is already held of a source: an earlier set, or the sealed
 // archives of an interrupted run.
 type Baseline interface {
-	// Children gives held entries directly within dir, in the order of their names:
-	// the first n (at least 1) of those whose names come after the given one, where the
-	// empty string comes before all. Fewer than n mean that there are no more. Deleted
-	// ones are left out. The dir "" holds the sources' own names. An entry has a
-	// location only when an archive of the set being written holds it, not that of an
-	// earlier set. It may be called from several goroutines, for any dir, and gives an
-	// empty slice for one that is unknown.
-	Children(ctx context.Context, dir, after string, n int) ([]Entry, error)
+	// Walk yields the held entries of a source, of which name is the first component
+	// of all paths, in the order of ComparePaths: the one called name, if it is held,
+	// and all that lies in it; nothing where nothing is held. Deleted ones are left
+	// out. An entry has a location only when an archive of the set being written holds
+	// it, not that of an earlier set. What is yielded beside an error does not count,
+	// and nothing comes after it.
+	//
+	// What the set being written gets meanwhile may be yielded or not. Walk holds a
+	// bounded number of entries in memory, and no lock between two of them.
+	Walk(ctx context.Context, name string) iter.Seq2[Entry, error]
 }
 
 // Source is something that entries are read from. An implementation is made

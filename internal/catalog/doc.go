@@ -11,8 +11,8 @@
 // SetStatus and FinishRun end it. A set that a crash left unfinished is found by
 // OpenSets and cleaned by DiscardUnsealed, under the lock of its job.
 //
-// What an archive that is not committed holds is seen by nobody: neither by
-// Walk, Children, Entry and Find, nor by a Baseline.
+// What an archive that is not committed holds is seen by nobody: not by Walk,
+// Children, Entry and Find.
 //
 // # Ordering
 //

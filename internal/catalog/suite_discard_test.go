@@ -2,7 +2,7 @@ package catalog_test
 
 import (
 	"errors"
-	"math"
+	"iter"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -152,24 +152,22 @@ func testResume(t *testing.T, open opener) {
 func packSome(t *testing.T, c *catalog.Catalog, set capstan.SetID, entries []capstan.Entry, random *rand.Rand, all bool) {
 	t.Helper()
 	ctx := t.Context()
-	baseline := c.Baseline(set)
+	next, stop := iter.Pull2(c.Walk(ctx, set, ""))
+	defer stop()
+	var held capstan.Entry // a scan goes along with it
+	more := true
 	w := c.NewEntryWriter(ctx, set)
-	held := map[string]capstan.ArchiveNumber{} // what a scan would ask for, directory by directory
-	listed := map[string]bool{}
 	var archive capstan.Archive
 	for i := range entries {
 		e := entries[i]
-		if parent, _ := capstan.SplitPath(e.Path); !listed[parent] {
-			listed[parent] = true
-			children, err := baseline.Children(ctx, parent, "", math.MaxInt)
+		for more && (held.Path == "" || !held.Outcome.Held() || capstan.ComparePaths(held.Path, e.Path) < 0) {
+			var err error
+			held, err, more = next()
 			must(t, err)
-			for _, child := range children {
-				held[child.Path] = child.Archive
-			}
 		}
 		e.Archive = 0
-		if number := held[e.Path]; number != 0 && random.IntN(4) > 0 { // else it is packed again
-			e.Archive, e.Outcome = number, capstan.OutcomeUnchanged
+		if more && held.Path == e.Path && held.Archive != 0 && random.IntN(4) > 0 { // else it is packed again
+			e.Archive, e.Outcome = held.Archive, capstan.OutcomeUnchanged
 		}
 		if e.Archive == 0 {
 			if archive.Number == 0 {

@@ -218,9 +218,6 @@ func testHidden(t *testing.T, open opener) {
 	if counts, err := c.CountOutcomes(ctx, set.ID); err != nil || counts.Stored != 2 || counts.Excluded != 1 {
 		t.Errorf("counts %+v %v", counts, err)
 	}
-	held, err := c.Baseline(set.ID).Children(ctx, "d", "", 10)
-	must(t, err)
-	requirePaths(t, held, "d/a")
 	for found, err := range c.Find(ctx, findIn(set.ID, "[bx]")) {
 		t.Errorf("found %v %v", found, err)
 	}
@@ -273,26 +270,13 @@ func testOutcomes(t *testing.T, open opener) {
 	}
 }
 
-func testBaseline(t *testing.T, open opener) {
+func testImplied(t *testing.T, open opener) {
 	c := open(t)
 	ctx := t.Context()
 	set := begin(t, c)
 	plan(t, c, set.ID)
-	add(t, c, set.ID, dir("d", 1), file("d/a", 1), excluded("d/b"), dir("d/e", 1), file("d/e/f", 1), file("implied/x", 1),
-		capstan.Entry{Path: "d/old", Kind: capstan.KindFile, Outcome: capstan.OutcomeDeleted})
+	add(t, c, set.ID, dir("d", 1), file("d/a", 1), file("implied/x", 1))
 	commit(t, c, capstan.Archive{Set: set.ID, Number: 1})
-	baseline := c.Baseline(set.ID)
-	for _, test := range []struct {
-		dir  string
-		want []string
-	}{{"", []string{"d"}}, {"d", []string{"d/a", "d/e"}}, {"d/e", []string{"d/e/f"}}, {"implied", []string{"implied/x"}}, {"no", nil}, {"d/a", nil}, {"d", []string{"d/a", "d/e"}}} {
-		got, err := baseline.Children(ctx, test.dir, "", 10)
-		must(t, err)
-		requirePaths(t, got, test.want...)
-	}
-	if _, err := c.Baseline("2026-11_000042").Children(ctx, "", "", 10); !errors.Is(err, capstan.ErrNotFound) {
-		t.Errorf("baseline of an unknown set: %v", err)
-	}
 	implied, found, err := c.Entry(ctx, set.ID, "implied")
 	if err != nil || !found || implied.Outcome != 0 || implied.Kind != capstan.KindDir {
 		t.Errorf("an implied directory: %+v %t %v", implied, found, err)

@@ -50,7 +50,7 @@ var suite = []struct {
 	{"EntriesRefused", testRefused},
 	{"HiddenUntilCommitted", testHidden},
 	{"Outcomes", testOutcomes},
-	{"Baseline", testBaseline},
+	{"Implied", testImplied},
 	{"WalkOrder", testWalkOrder},
 	{"WalkScattered", testWalkScattered},
 	{"WalkDeepAndWide", testWalkDeepAndWide},

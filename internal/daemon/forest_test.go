@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"iter"
-	"strings"
 	"time"
 
 	"capstan"
@@ -17,7 +16,7 @@ import (
 // entries; between two versions whole directories come and go.
 //
 // It reads nothing, so what it measures is all that comes after the reading. The
-// baseline it asks by directory, as the source of file trees does.
+// baseline it follows entry by entry, as the source of file trees does.
 type forest struct {
 	dirs, files int // files in a directory
 	version     int // 0, 1 or 2
@@ -131,8 +130,13 @@ func (f *forest) all() iter.Seq2[capstan.Entry, []byte] {
 
 // Scan emits the forest, joined with what the baseline holds of it.
 func (f *forest) Scan(ctx context.Context, baseline capstan.Baseline, emit func(context.Context, capstan.Batch) error) error {
-	j := &joiner{ctx: ctx, baseline: baseline, emit: emit}
-	if err := j.enter(""); err != nil {
+	j := &joiner{ctx: ctx, emit: emit, next: func() (e capstan.Entry, err error, ok bool) { return e, nil, false }}
+	if baseline != nil {
+		next, stop := iter.Pull2(baseline.Walk(ctx, forestName))
+		defer stop()
+		j.next = next
+	}
+	if err := j.advance(); err != nil {
 		return err
 	}
 	for e, content := range f.all() {
@@ -140,69 +144,47 @@ func (f *forest) Scan(ctx context.Context, baseline capstan.Baseline, emit func(
 			return err
 		}
 	}
-	if err := j.leave(0); err != nil {
+	if err := j.gone(func(string) bool { return true }); err != nil {
 		return err
 	}
 	return j.flush()
 }
 
-// joiner merges entries with the baseline, one directory at a time.
+// joiner merges entries with the baseline.
 type joiner struct {
-	ctx      context.Context //nolint:containedctx // that of one Scan
-	baseline capstan.Baseline
-	emit     func(context.Context, capstan.Batch) error
-	stack    []level
-	items    []capstan.Item
+	ctx   context.Context //nolint:containedctx // that of one Scan
+	next  func() (capstan.Entry, error, bool)
+	held  capstan.Entry // that the scan has not come to
+	more  bool          // whether there is one
+	emit  func(context.Context, capstan.Batch) error
+	items []capstan.Item
 }
 
-// level is a directory on the way down.
-type level struct {
-	path string
-	held []capstan.Entry // that the scan has not come to
-	more bool            // whether the baseline has others
-	last string          // name that it gave
-}
-
-// enter begins a directory.
-func (j *joiner) enter(dir string) error {
-	j.stack = append(j.stack, level{path: dir, more: j.baseline != nil})
-	return j.refill(&j.stack[len(j.stack)-1])
-}
-
-// refill asks the baseline for more of a directory.
-func (j *joiner) refill(l *level) (err error) {
-	const page = 512
-	if len(l.held) > 0 || !l.more {
-		return nil
-	}
-	l.held, err = j.baseline.Children(j.ctx, l.path, l.last, page)
-	if l.more = len(l.held) == page; l.more {
-		_, l.last = capstan.SplitPath(l.held[page-1].Path)
-	}
+// advance moves to the next entry of the baseline.
+func (j *joiner) advance() (err error) {
+	j.held, err, j.more = j.next()
 	return err
 }
 
-// leave ends directories until depth of them are left.
-func (j *joiner) leave(depth int) error {
-	for len(j.stack) > depth {
-		l := &j.stack[len(j.stack)-1]
-		if err := j.gone(l, func(string) bool { return true }); err != nil {
+// within passes what the baseline holds in a path.
+func (j *joiner) within(path string) error {
+	for j.more && capstan.Within(j.held.Path, path) {
+		if err := j.advance(); err != nil {
 			return err
 		}
-		j.stack = j.stack[:len(j.stack)-1]
 	}
 	return nil
 }
 
 // gone emits what the baseline holds and the scan has passed.
-func (j *joiner) gone(l *level, passed func(path string) bool) error {
-	for len(l.held) > 0 && passed(l.held[0].Path) {
-		e := l.held[0]
-		e.Outcome, l.held = capstan.OutcomeDeleted, l.held[1:]
+func (j *joiner) gone(passed func(path string) bool) error {
+	for j.more && passed(j.held.Path) {
+		e := j.held
+		e.Outcome = capstan.OutcomeDeleted
 		if err := j.put(capstan.Item{Entry: e}); err != nil {
 			return err
 		}
-		if err := j.refill(l); err != nil {
+		if err := j.within(e.Path); err != nil {
 			return err
 		}
 	}
@@ -210,42 +192,23 @@ func (j *joiner) gone(l *level, passed func(path string) bool) error {
 }
 
 func (j *joiner) add(e capstan.Entry, content []byte) error {
-	dir, _ := capstan.SplitPath(e.Path)
-	depth := len(j.stack)
-	for depth > 1 && j.stack[depth-1].path != dir {
-		depth--
-	}
-	if err := j.leave(depth); err != nil {
+	if err := j.gone(func(path string) bool { return capstan.ComparePaths(path, e.Path) < 0 }); err != nil {
 		return err
 	}
-	l := &j.stack[len(j.stack)-1]
-	if err := j.gone(l, func(path string) bool { return strings.Compare(path, e.Path) < 0 }); err != nil {
-		return err
-	}
-	wasDir := false
-	if len(l.held) > 0 && l.held[0].Path == e.Path {
-		held := l.held[0]
-		l.held = l.held[1:]
-		wasDir = held.Kind == capstan.KindDir
+	if j.more && j.held.Path == e.Path {
+		held := j.held
 		if held.Kind == e.Kind && held.Size == e.Size && held.Ino == e.Ino && held.ModTime.Equal(e.ModTime) && held.ChangeTime.Equal(e.ChangeTime) {
 			e, content = held, nil
 			e.Outcome = capstan.OutcomeUnchanged
 		}
-		if err := j.refill(l); err != nil {
+		if err := j.advance(); err != nil {
 			return err
 		}
 	}
-	if err := j.put(capstan.Item{Entry: e, Data: content}); err != nil {
+	if err := j.put(capstan.Item{Entry: e, Data: content}); err != nil || e.Kind == capstan.KindDir {
 		return err
 	}
-	if e.Kind != capstan.KindDir {
-		return nil
-	}
-	if wasDir {
-		return j.enter(e.Path)
-	}
-	j.stack = append(j.stack, level{path: e.Path})
-	return nil
+	return j.within(e.Path)
 }
 
 func (j *joiner) put(item capstan.Item) error {

@@ -240,7 +240,8 @@ func (r *backupRun) take(ctx context.Context, batch capstan.Batch, stored *lefto
 	if batch.Release != nil {
 		defer batch.Release()
 	}
-	var recorded, held []capstan.Entry
+	var recorded []capstan.Entry
+	held := 0
 	var err error
 	for i := range batch.Items {
 		item := &batch.Items[i]
@@ -260,7 +261,8 @@ func (r *backupRun) take(ctx context.Context, batch capstan.Batch, stored *lefto
 			if item.Entry.Archive != 0 { // of this very set, where it is stored
 				item.Entry.Outcome = capstan.OutcomeStored
 			}
-			held = append(held, item.Entry)
+			r.tally.held(&item.Entry)
+			held++
 		case capstan.OutcomeDeleted:
 			if r.before != nil { // else it was in a stale archive only
 				recorded = append(recorded, item.Entry)
@@ -269,8 +271,7 @@ func (r *backupRun) take(ctx context.Context, batch capstan.Batch, stored *lefto
 			recorded = append(recorded, item.Entry)
 		}
 	}
-	r.tally.entries(held)
-	r.Tracker.Count(int64(len(held)), 0, 0)
+	r.Tracker.Count(int64(held), 0, 0)
 	r.Tracker.Stage(stageScan).Moved(0, int64(len(batch.Items)))
 	if err == nil && len(recorded) > 0 {
 		err = sink.record(ctx, recorded)

@@ -89,24 +89,25 @@ func (r *backupRun) heldBefore(ctx context.Context) (capstan.Baseline, error) {
 	return nil, nil //nolint:nilnil // no baseline is not a failure
 }
 
-// Children implements capstan.Baseline.
-func (b *baseline) Children(ctx context.Context, dir, after string, n int) ([]capstan.Entry, error) {
-	entries := []capstan.Entry{}
-	for held, err := range b.view.Children(ctx, dir, after) {
-		if err != nil {
-			return nil, err
-		}
-		if !held.Outcome.Held() {
-			continue
-		}
-		if held.Set != b.own {
-			held.Location, held.Parts = capstan.Location{}, nil
-		}
-		if entries = append(entries, held.Entry); len(entries) == n {
-			break
+// Walk implements capstan.Baseline.
+func (b *baseline) Walk(ctx context.Context, name string) iter.Seq2[capstan.Entry, error] {
+	return func(yield func(capstan.Entry, error) bool) {
+		for held, err := range b.view.Walk(ctx, name) {
+			if err != nil {
+				yield(capstan.Entry{}, err)
+				return
+			}
+			if !held.Outcome.Held() {
+				continue
+			}
+			if held.Set != b.own {
+				held.Location, held.Parts = capstan.Location{}, nil
+			}
+			if !yield(held.Entry, nil) {
+				return
+			}
 		}
 	}
-	return entries, nil
 }
 
 // deletions yields what has to be removed from the tree of the sets before, ere

@@ -26,6 +26,13 @@ func (t *tally) entries(entries []capstan.Entry) {
 	}
 }
 
+// held counts an entry that needs no record.
+func (t *tally) held(entry *capstan.Entry) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.counts.Count(entry)
+}
+
 // archive counts an archive that a volume confirmed.
 func (t *tally) archive(size int64) {
 	t.mu.Lock()

@@ -38,11 +38,7 @@ func (w *walker) loadAhead() {
 			if _, excluded := w.excluded(f, path, n); excluded {
 				continue
 			}
-			held, known := f.heldUnder(n.name)
-			if !known {
-				break
-			}
-			l := &load{ticket: newTicket(), parent: f.dir.retain(), index: f.loadNext, host: host, path: path, held: held}
+			l := &load{ticket: newTicket(), parent: f.dir.retain(), index: f.loadNext, host: host, path: path}
 			f.loads = append(f.loads, l)
 			w.loads++
 			w.run.loads <- l // never blocks: it holds maxLoads
@@ -50,8 +46,8 @@ func (w *walker) loadAhead() {
 	}
 }
 
-// listing gives the finished load of the directory that f.next gave last.
-func (w *walker) listing(ctx context.Context, f *frame, host, path string, held *capstan.Entry) (*load, error) {
+// listing gives the finished load of the directory that the walk is at.
+func (w *walker) listing(ctx context.Context, f *frame, host, path string) (*load, error) {
 	index := f.pos - 1
 	f.loadNext = max(f.loadNext, f.pos)
 	if len(f.loads) > 0 && f.loads[0].index == index {
@@ -77,8 +73,8 @@ func (w *walker) listing(ctx context.Context, f *frame, host, path string, held 
 		}
 		l.drop()
 	}
-	l := &load{ticket: newTicket(), parent: f.dir.retain(), host: host, path: path, held: held}
-	w.reader.load(ctx, l)
+	l := &load{ticket: newTicket(), parent: f.dir.retain(), host: host, path: path}
+	w.reader.load(l)
 	if ctx.Err() != nil {
 		l.drop()
 		return nil, context.Cause(ctx)

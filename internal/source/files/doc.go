@@ -28,7 +28,7 @@
 // check that it is still the same file.
 //
 // The names of the directories on the way down are held, so a directory of a
-// million names costs some 50 MB, plus the baseline's entries for it.
+// million names costs some 50 MB. The baseline is walked along, a few pages ahead.
 //
 // # Unchanged
 //

@@ -3,7 +3,6 @@ package files
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"slices"
 	"strings"
@@ -29,17 +28,17 @@ type load struct {
 	index  int     // among the parent's names
 	host   string
 	path   string
-	held   *capstan.Entry // what the baseline holds under the path, whatever its outcome
-	spared bool           // not listed ahead, since much is listed already
+	spared bool // not listed ahead, since much is listed already
 
-	entry    capstan.Entry   // of the directory, with its outcome
-	dir      *folder         // a reference, where it is descended
-	other    bool            // it is not a directory: entry is not set
-	names    []name          // sorted
-	children []capstan.Entry // the first that the baseline holds in it
-	more     bool            // whether it may hold others
-	complete bool            // names are all that there are, so others are deleted
-	cache    bool            // tagged as a cache that is to be ignored
+	entry     capstan.Entry // of the directory, with its outcome
+	st        stat          // and what the system tells of it
+	bare      bool          // its attributes were not read: it may be unchanged
+	dir       *folder       // a reference, where it is descended
+	other     bool          // it is not a directory: entry is not set
+	elsewhere bool          // it lies on a filesystem that the scan keeps out of
+	names     []name        // sorted
+	complete  bool          // names are all that there are, so others are deleted
+	cache     bool          // tagged as a cache that is to be ignored
 }
 
 // drop lets go of what the load holds open.
@@ -66,7 +65,7 @@ func (rd *reader) serveLoads(ctx context.Context, loads <-chan *load) {
 				continue
 			}
 			if rd.run.ahead.Load() < maxNamesAhead {
-				rd.load(ctx, l)
+				rd.load(l)
 				rd.run.ahead.Add(int64(len(l.names)))
 			} else {
 				l.spared = true
@@ -82,13 +81,13 @@ func (rd *reader) serveLoads(ctx context.Context, loads <-chan *load) {
 }
 
 // load opens, examines and lists one directory.
-func (rd *reader) load(ctx context.Context, l *load) {
+func (rd *reader) load(l *load) {
 	rd.station.at(l.host)
 	defer rd.station.at("")
 	l.entry = capstan.Entry{Path: l.path, Kind: capstan.KindDir}
 	dir, err := rd.openDir(l)
 	if err == nil {
-		rd.list(ctx, l, dir)
+		rd.list(l, dir)
 		return
 	}
 	if l.parent == nil && errors.Is(err, fs.ErrNotExist) {
@@ -131,7 +130,7 @@ func (l *load) fail(act string, err error) {
 }
 
 // list owns dir.
-func (rd *reader) list(ctx context.Context, l *load, dir *folder) {
+func (rd *reader) list(l *load, dir *folder) {
 	l.dir = dir
 	st, err := dir.stat()
 	if err != nil {
@@ -144,32 +143,43 @@ func (rd *reader) list(ctx context.Context, l *load, dir *folder) {
 	}
 	rd.describe(&l.entry, &st)
 	l.entry.Outcome, l.complete = capstan.OutcomeStored, true
-	elsewhere := rd.run.elsewhere(&st)
-	if !elsewhere {
+	l.st, l.elsewhere = st, rd.run.elsewhere(&st)
+	if !l.elsewhere {
 		l.names, err = rd.readNames(dir)
 	}
-	held := heldOnly(l.held)
 	switch {
 	case err != nil:
 		l.fail("list", err)
 		l.complete = false
-	case unchanged(&st, held):
-		l.entry = *held
-		l.entry.Path, l.entry.Dev = l.path, st.dev
-		l.entry.Outcome, l.entry.Reason = capstan.OutcomeUnchanged, ""
+	case rd.run.baseline != nil:
+		l.bare = true
 	default:
-		rd.attrs.read(dir.attributes(), &l.entry)
-		if elsewhere {
-			l.entry.Reason = "on another filesystem, not descended"
-		}
+		rd.describeRest(l)
 	}
 	l.cache = rd.run.opt.IgnoreCacheDirs && rd.isCache(l.names, dir)
-	if l.held != nil && l.held.Kind == capstan.KindDir {
-		l.children, l.more, err = rd.run.children(ctx, l.path, "")
-		if err != nil {
-			rd.run.fail(err)
-		}
+}
+
+// describeRest completes the entry of a directory that is to be stored.
+func (rd *reader) describeRest(l *load) {
+	rd.attrs.read(l.dir.attributes(), &l.entry)
+	if l.elsewhere {
+		l.entry.Reason = "on another filesystem, not descended"
 	}
+}
+
+// compare makes the entry of a listed directory the baseline's if it is unchanged,
+// and completes it otherwise.
+func (rd *reader) compare(l *load, held *capstan.Entry) {
+	if !l.bare {
+		return
+	}
+	if !unchanged(&l.st, held) {
+		rd.describeRest(l)
+		return
+	}
+	l.entry = *held
+	l.entry.Path, l.entry.Dev = l.path, l.st.dev
+	l.entry.Outcome, l.entry.Reason = capstan.OutcomeUnchanged, ""
 }
 
 // readNames lists a directory in byte order. After an error it gives the names
@@ -223,54 +233,7 @@ func (rd *reader) isCache(names []name, dir *folder) bool {
 	return err == nil && string(head[:n]) == cacheSignature
 }
 
-// heldPage is how many held entries of a directory are in memory at once.
-const heldPage = 512
-
-// children asks the baseline for the next entries of a directory, in byte order.
-// more reports whether others may come after them.
-func (r *run) children(ctx context.Context, dir, after string) (entries []capstan.Entry, more bool, err error) {
-	if r.baseline == nil {
-		return nil, false, nil
-	}
-	entries, err = r.baseline.Children(ctx, dir, after, heldPage)
-	if err != nil {
-		return nil, false, fmt.Errorf("what is already held of %s: %w", dir, err)
-	}
-	for i := range entries {
-		name := baseOf(entries[i].Path)
-		if name <= after {
-			return nil, false, fmt.Errorf("what is already held of %s: %q comes after %q: %w", dir, name, after, capstan.ErrDamaged)
-		}
-		after = name
-	}
-	return entries, len(entries) >= heldPage, nil
-}
-
-// heldAs gives what the baseline holds under the name of a source, nil for nothing.
-func (r *run) heldAs(ctx context.Context, name string) (*capstan.Entry, error) {
-	for after := ""; ; {
-		entries, more, err := r.children(ctx, "", after)
-		for i := range entries {
-			if entries[i].Path == name {
-				return &entries[i], nil
-			}
-		}
-		if err != nil || !more {
-			return nil, err
-		}
-		after = entries[len(entries)-1].Path
-	}
-}
-
 // fail ends the scan with err.
 func (r *run) fail(err error) { r.cancel(err) }
 
 func baseOf(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
-
-// heldOnly gives a baseline's entry only if it can be restored.
-func heldOnly(e *capstan.Entry) *capstan.Entry {
-	if e == nil || !e.Outcome.Held() {
-		return nil
-	}
-	return e
-}

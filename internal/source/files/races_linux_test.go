@@ -14,18 +14,15 @@ import (
 	"capstan"
 )
 
-// after gives a baseline that knows the source's root only, and changes the tree
-// when that root has been listed and nothing in it has been opened.
-func after(t *testing.T, change func()) *kept {
-	t.Helper()
-	baseline := keep([]got{{Entry: capstan.Entry{Path: "data", Kind: capstan.KindDir, Outcome: capstan.OutcomeStored}}})
-	baseline.hook = func(dir string) error {
-		if dir == "data" {
+// after gives options that change the tree when the source's root has been listed
+// and nothing in it has been opened.
+func after(change func()) Options {
+	told := 0 // once of the root, then of what it lists
+	return Options{Hooks: Hooks{Entries: func(int) {
+		if told++; told == 2 {
 			change()
 		}
-		return nil
-	}
-	return baseline
+	}}}
 }
 
 func TestChangedAfterListing(t *testing.T) {
@@ -37,7 +34,7 @@ func TestChangedAfterListing(t *testing.T) {
 	at := func(name string) string { return filepath.Join(root, name) }
 	must(t, os.Symlink("x", at("21-link")))
 	must(t, os.Symlink("x", at("22-link-to-file")))
-	all := collect(t, open(t, root, Options{}), after(t, func() {
+	all := collect(t, open(t, root, after(func() {
 		for _, name := range []string{
 			"01-file", "02-file-to-dir", "03-file-to-link", "04-file-to-fifo", "05-file-to-socket", "06-file-replaced",
 			"11-dir", "12-dir-to-file", "13-dir-to-link", "14-dir-to-fifo", "21-link", "22-link-to-file",
@@ -54,7 +51,7 @@ func TestChangedAfterListing(t *testing.T) {
 		must(t, unix.Mkfifo(at("14-dir-to-fifo"), 0o600))
 		write(t, at("22-link-to-file"), "now a file")
 		write(t, at("new"), "not listed")
-	}))
+	})), nil)
 	wantOutcomes(t, all, "data stored", "data/01-file vanished", "data/02-file-to-dir vanished", "data/03-file-to-link stored",
 		"data/04-file-to-fifo stored", "data/05-file-to-socket excluded", "data/06-file-replaced stored", "data/11-dir vanished",
 		"data/12-dir-to-file stored", "data/13-dir-to-link stored", "data/14-dir-to-fifo stored", "data/21-link vanished",
@@ -80,7 +77,7 @@ func TestChangedAfterListing(t *testing.T) {
 func TestRenamedAfterListing(t *testing.T) {
 	t.Parallel()
 	root := tree(t, map[string]string{"a": "1", "d/e/f": "2"})
-	all := collect(t, open(t, root, Options{}), after(t, func() { must(t, os.Rename(root, root+"-elsewhere")) }))
+	all := collect(t, open(t, root, after(func() { must(t, os.Rename(root, root+"-elsewhere")) })), nil)
 	wantOutcomes(t, all, "data stored", "data/a stored", "data/d stored", "data/d/e stored", "data/d/e/f stored")
 }
 

@@ -43,22 +43,30 @@ func TestListingFails(t *testing.T) {
 	t.Parallel()
 	root := tree(t, map[string]string{"d/": ""})
 	held := got{Entry: capstan.Entry{Path: "data/d/x", Kind: capstan.KindFile, Outcome: capstan.OutcomeStored}}
-	rd := testReader(t, root, keep([]got{held}))
+	rd := testReader(t, root, keep([]got{{Entry: capstan.Entry{Path: "data/d", Kind: capstan.KindDir, Outcome: capstan.OutcomeStored}}, held}))
 	dir, err := openFolder(filepath.Join(root, "d"))
 	must(t, err)
 	must(t, os.Remove(filepath.Join(root, "d"))) // it cannot be read any more, though it is open
-	l := &load{ticket: newTicket(), parent: dir, path: "data/d", host: filepath.Join(root, "d"), held: &capstan.Entry{Path: "data/d", Kind: capstan.KindDir}}
-	rd.list(t.Context(), l, dir)
-	if l.complete || l.entry.Outcome != capstan.OutcomeVanished || len(l.children) != 1 {
-		t.Errorf("complete %v, %s %s, %d children", l.complete, l.entry.Outcome, l.entry.Reason, len(l.children))
+	l := &load{ticket: newTicket(), parent: dir, path: "data/d", host: filepath.Join(root, "d")}
+	rd.list(l, dir)
+	if l.complete || l.entry.Outcome != capstan.OutcomeVanished {
+		t.Errorf("complete %v, %s %s", l.complete, l.entry.Outcome, l.entry.Reason)
 	}
-	f := &frame{names: l.names, held: l.children, complete: l.complete}
-	w := &walker{run: rd.run, reader: rd, stack: []*frame{f}}
+	f := &frame{path: "data/d", names: l.names, complete: l.complete}
+	w := &walker{run: rd.run, reader: rd, stack: []*frame{f}, held: rd.run.followBaseline(t.Context())}
+	defer w.held.stop()
+	of, err := w.held.take(t.Context(), "data/d")
+	if err != nil || of == nil {
+		t.Fatal(of, err)
+	}
 	for len(w.stack) > 0 {
 		must(t, w.step(t.Context()))
 	}
 	if w.chunk != nil {
 		t.Errorf("emitted %+v", w.chunk.items)
+	}
+	if left, err := w.held.head(t.Context()); err != nil || left != nil {
+		t.Errorf("not passed: %+v %v", left, err)
 	}
 	dir.release()
 }

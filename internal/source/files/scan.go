@@ -74,7 +74,7 @@ func (s *Source) Scan(ctx context.Context, baseline capstan.Baseline, emit func(
 		r.wg.Go(func() { rd.serve(ctx, r.work) })
 		r.wg.Go(func() { loader.serveLoads(ctx, r.loads) })
 	}
-	w := &walker{run: r, reader: r.newReader()}
+	w := &walker{run: r, reader: r.newReader(), held: r.followBaseline(ctx)}
 	r.wg.Go(func() { w.walk(ctx) })
 
 	e := &emitter{run: r, emit: emit, rescuer: r.newReader()}

@@ -5,11 +5,11 @@ import (
 	"crypto/sha256"
 	"errors"
 	"io"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"capstan"
@@ -147,52 +147,58 @@ func wantOutcomes(t *testing.T, all []got, want ...string) {
 	}
 }
 
-// kept is a baseline made of what an earlier scan emitted.
+// kept is a baseline made of what an earlier scan emitted, in its order.
 type kept struct {
-	children map[string][]capstan.Entry
-	hook     func(dir string) error // called first, may change the tree
-
-	mu    sync.Mutex
-	asked map[string]int
+	entries []capstan.Entry
+	hook    func(path string) error // called before each is yielded, may change the tree
 }
 
 func keep(all []got) *kept {
-	k := &kept{children: map[string][]capstan.Entry{}, asked: map[string]int{}}
+	k := &kept{}
 	for _, g := range all {
-		dir, _ := capstan.SplitPath(g.Path)
 		g.Location = capstan.Location{Archive: 1, Offset: int64(len(g.Path)) * 512, Size: g.StoredSize()}
-		k.children[dir] = append(k.children[dir], g.Entry)
+		k.entries = append(k.entries, g.Entry)
 	}
 	return k
 }
 
 // earlier makes it the baseline of an earlier set, which has no locations.
 func (k *kept) earlier() {
-	for _, entries := range k.children {
-		for i := range entries {
-			entries[i].Location = capstan.Location{}
-		}
+	for i := range k.entries {
+		k.entries[i].Location = capstan.Location{}
 	}
 }
 
 // forget takes one path out of the baseline.
 func (k *kept) forget(path string) {
-	dir, _ := capstan.SplitPath(path)
-	k.children[dir] = slices.DeleteFunc(k.children[dir], func(e capstan.Entry) bool { return e.Path == path })
+	k.entries = slices.DeleteFunc(k.entries, func(e capstan.Entry) bool { return e.Path == path })
 }
 
-func (k *kept) Children(_ context.Context, dir, after string, n int) ([]capstan.Entry, error) {
-	k.mu.Lock()
-	k.asked[dir]++
-	k.mu.Unlock()
-	if k.hook != nil {
-		if err := k.hook(dir); err != nil {
-			return nil, err
+func (k *kept) at(path string) *capstan.Entry {
+	i := slices.IndexFunc(k.entries, func(e capstan.Entry) bool { return e.Path == path })
+	if i < 0 {
+		return &capstan.Entry{}
+	}
+	return &k.entries[i]
+}
+
+func (k *kept) Walk(_ context.Context, name string) iter.Seq2[capstan.Entry, error] {
+	return func(yield func(capstan.Entry, error) bool) {
+		for _, e := range k.entries {
+			if !capstan.Within(e.Path, name) {
+				continue
+			}
+			if k.hook != nil {
+				if err := k.hook(e.Path); err != nil {
+					yield(capstan.Entry{}, err)
+					return
+				}
+			}
+			if !yield(e, nil) {
+				return
+			}
 		}
 	}
-	entries := slices.Clone(k.children[dir])
-	entries = slices.DeleteFunc(entries, func(e capstan.Entry) bool { return baseOf(e.Path) <= after })
-	return entries[:min(n, len(entries))], nil
 }
 
 var errTest = errors.New("made up by the test")

@@ -16,6 +16,7 @@ type walker struct {
 	reader *reader // for listings that nobody made ahead
 	stack  []*frame
 	chunk  *chunk
+	held   heldEntries
 	loads  int // under way or waiting to be used, over all frames
 	seq    int64
 }
@@ -26,6 +27,7 @@ func (w *walker) walk(ctx context.Context) {
 	defer close(w.run.work)
 	defer close(w.run.loads)
 	defer w.unwind()
+	defer w.held.stop()
 	if hook := w.run.opt.Hooks.Entries; hook != nil {
 		hook(1)
 	}
@@ -70,7 +72,7 @@ func (w *walker) start(ctx context.Context) error {
 	host, path := r.src.host, r.src.name
 	w.reader.station.at(host)
 	defer w.reader.station.at("")
-	held, err := r.heldAs(ctx, path)
+	held, err := w.held.take(ctx, path)
 	if err != nil {
 		return err
 	}
@@ -81,8 +83,8 @@ func (w *walker) start(ctx context.Context) error {
 	if st.kind != capstan.KindDir {
 		return w.single(held)
 	}
-	l := &load{ticket: newTicket(), host: host, path: path, held: held}
-	w.reader.load(ctx, l)
+	l := &load{ticket: newTicket(), host: host, path: path}
+	w.reader.load(l)
 	if ctx.Err() != nil {
 		l.drop()
 		return context.Cause(ctx)
@@ -93,7 +95,7 @@ func (w *walker) start(ctx context.Context) error {
 	if l.dir != nil {
 		r.root = l.dir.retain()
 	}
-	return w.enter(ctx, l)
+	return w.enter(ctx, l, held)
 }
 
 // single walks a source that is no directory.
@@ -114,35 +116,40 @@ func (w *walker) single(held *capstan.Entry) error {
 	}
 	r.dev = st.dev
 	f := &frame{dir: parent, host: r.src.host, path: r.src.name}
-	it := w.newItem(r.src.host, r.src.name, st.kind, heldOnly(held))
+	it := w.newItem(r.src.host, r.src.name, st.kind, held)
 	it.name = r.rootName
 	w.read(f, it)
 	return nil
 }
 
-// step walks the next name of the innermost directory.
+// step walks the next name of the innermost directory, or what the baseline holds
+// before it.
 func (w *walker) step(ctx context.Context) error {
 	f := w.stack[len(w.stack)-1]
-	if err := f.refill(ctx, w.run); err != nil {
-		return err
+	host, path := "", ""
+	if f.pos < len(f.names) {
+		host, path = w.run.join(f, f.names[f.pos].name)
 	}
-	n, held := f.next()
+	missed, err := w.held.missed(ctx, f.path, path)
 	switch {
-	case n == nil && held == nil:
+	case err != nil:
+		return err
+	case missed != nil:
+		if f.complete {
+			w.deleted(f, missed)
+		}
+	case path == "":
 		w.leave(f)
 		w.stack[len(w.stack)-1] = nil
 		w.stack = w.stack[:len(w.stack)-1]
 		return nil
-	case n == nil:
-		if held = heldOnly(held); held == nil || !f.complete {
-			return nil
-		}
-		host, _ := w.run.join(f, baseOf(held.Path))
-		it := w.newItem(host, held.Path, held.Kind, nil)
-		it.out.Entry = *held
-		it.outcome(capstan.OutcomeDeleted, "")
 	default:
-		if err := w.visit(ctx, f, n, held); err != nil {
+		held, err := w.held.take(ctx, path)
+		if err == nil {
+			f.pos++
+			err = w.visit(ctx, f, &f.names[f.pos-1], host, path, held)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -150,6 +157,14 @@ func (w *walker) step(ctx context.Context) error {
 		return w.flush(ctx)
 	}
 	return nil
+}
+
+// deleted emits what the baseline holds within f, and f does not.
+func (w *walker) deleted(f *frame, held *capstan.Entry) {
+	host, _ := w.run.join(f, held.Path[len(f.path)+1:])
+	it := w.newItem(host, held.Path, held.Kind, nil)
+	it.out.Entry = *held
+	it.outcome(capstan.OutcomeDeleted, "")
 }
 
 // excluded tells whether a rule leaves out a name, and why.
@@ -163,10 +178,9 @@ func (w *walker) excluded(f *frame, path string, n *name) (reason string, exclud
 	return "", false
 }
 
-// visit walks one name. held is what the baseline has under it, whatever its
-// outcome was.
-func (w *walker) visit(ctx context.Context, f *frame, n *name, held *capstan.Entry) error {
-	host, path := w.run.join(f, n.name)
+// visit walks one name. held is what the baseline holds under it; what lies in
+// that is passed over where the walk does not go down.
+func (w *walker) visit(ctx context.Context, f *frame, n *name, host, path string, held *capstan.Entry) error {
 	reason, excluded := w.excluded(f, path, n)
 	switch {
 	case excluded:
@@ -176,29 +190,31 @@ func (w *walker) visit(ctx context.Context, f *frame, n *name, held *capstan.Ent
 	case !w.reopen(f):
 		w.newItem(host, path, n.kind, nil).outcome(capstan.OutcomeVanished, "its directory was moved or removed during the scan")
 	case n.kind == capstan.KindDir:
-		l, err := w.listing(ctx, f, host, path, held)
+		l, err := w.listing(ctx, f, host, path)
 		if err != nil {
 			return err
 		}
 		if !l.other {
-			return w.enter(ctx, l)
+			return w.enter(ctx, l, held)
 		}
 		l.drop()
-		w.read(f, w.newItem(host, path, 0, heldOnly(held)))
+		w.read(f, w.newItem(host, path, 0, held))
 	default:
-		w.read(f, w.newItem(host, path, n.kind, heldOnly(held)))
+		w.read(f, w.newItem(host, path, n.kind, held))
 	}
+	w.held.skip(path)
 	return nil
 }
 
 // enter emits a directory and goes down into it.
-func (w *walker) enter(ctx context.Context, l *load) error {
+func (w *walker) enter(ctx context.Context, l *load, held *capstan.Entry) error {
 	if ctx.Err() != nil { // a load that met the end of ctx says nothing
 		l.drop()
 		return context.Cause(ctx)
 	}
+	w.reader.compare(l, held)
 	f := &frame{
-		dir: l.dir, host: l.host, path: l.path, names: l.names, held: l.children, heldMore: l.more,
+		dir: l.dir, host: l.host, path: l.path, names: l.names,
 		id:       inode{l.entry.Dev, l.entry.Ino},
 		complete: l.complete, cache: l.cache,
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"slices"
 	"sync"
 
 	"capstan"
@@ -90,7 +89,8 @@ func (s *Source) Scan(ctx context.Context, baseline capstan.Baseline, emit func(
 
 // read walks the tree and hands over batches whose small contents were read.
 func (s *Source) read(ctx, outer context.Context, baseline capstan.Baseline, out chan<- *batch) error {
-	held := follower{baseline: baseline}
+	held := follow(ctx, baseline, s.name)
+	defer held.stop()
 	b := s.newBatch()
 	send := func() error {
 		err := s.fill(ctx, b)
@@ -114,7 +114,7 @@ func (s *Source) read(ctx, outer context.Context, baseline capstan.Baseline, out
 		if !e.Outcome.Held() && e.Set != s.Set {
 			continue // of an earlier run, and this one did not meet it any more
 		}
-		if err := s.add(ctx, outer, b, &held, e); err != nil {
+		if err := s.add(ctx, outer, b, held, e); err != nil {
 			b.close()
 			return err
 		}
@@ -138,7 +138,7 @@ func (s *Source) add(ctx, outer context.Context, b *batch, held *follower, e Hel
 	if e.Outcome == capstan.OutcomeUnchanged {
 		e.Outcome = capstan.OutcomeStored
 	}
-	done, found, err := held.find(ctx, e.Path)
+	done, found, err := held.find(e.Path)
 	if err != nil {
 		return err
 	}
@@ -187,49 +187,31 @@ func same(a, b *capstan.Entry) bool {
 
 // follower follows the walk through a baseline, in the same order.
 type follower struct {
-	baseline capstan.Baseline // nil: nothing is held
-	levels   []level          // the directories above the present path
+	next func() (capstan.Entry, error, bool) // nil: nothing is held
+	head capstan.Entry                       // that the walk has not passed; none is there before the first
+	stop func()
 }
 
-// level is a directory of the baseline.
-type level struct {
-	dir     string
-	entries []capstan.Entry // that the walk has not passed
-	last    string          // name of the last one that was asked for
-	more    bool            // there may be others after it
+func follow(ctx context.Context, baseline capstan.Baseline, name string) *follower {
+	if baseline == nil {
+		return &follower{stop: func() {}}
+	}
+	f := &follower{}
+	f.next, f.stop = iter.Pull2(baseline.Walk(ctx, name))
+	return f
 }
-
-// baselinePage is how many entries are asked for at once.
-const baselinePage = 1024
 
 // find gives what the baseline holds under a path.
-func (f *follower) find(ctx context.Context, path string) (e capstan.Entry, found bool, err error) {
-	if f.baseline == nil {
-		return e, false, nil
-	}
-	dir, _ := capstan.SplitPath(path)
-	for n := len(f.levels); n > 0 && f.levels[n-1].dir != dir && !capstan.Within(dir, f.levels[n-1].dir); n-- {
-		f.levels = f.levels[:n-1]
-	}
-	if n := len(f.levels); n == 0 || f.levels[n-1].dir != dir {
-		f.levels = append(f.levels, level{dir: dir, more: true})
-	}
-	top := &f.levels[len(f.levels)-1]
-	for {
-		i := slices.IndexFunc(top.entries, func(e capstan.Entry) bool { return capstan.ComparePaths(e.Path, path) >= 0 })
-		if i >= 0 {
-			top.entries = top.entries[i:]
-			return top.entries[0], top.entries[0].Path == path, nil
+func (f *follower) find(path string) (e capstan.Entry, found bool, err error) {
+	for f.next != nil && (f.head.Path == "" || capstan.ComparePaths(f.head.Path, path) < 0) {
+		var more bool
+		f.head, err, more = f.next()
+		if !more {
+			f.next, f.head = nil, capstan.Entry{}
 		}
-		if top.entries = nil; !top.more {
-			return e, false, nil
-		}
-		if top.entries, err = f.baseline.Children(ctx, dir, top.last, baselinePage); err != nil {
+		if err != nil {
 			return e, false, err
 		}
-		if n := len(top.entries); n > 0 {
-			_, top.last = capstan.SplitPath(top.entries[n-1].Path)
-		}
-		top.more = len(top.entries) == baselinePage
 	}
+	return f.head, f.head.Path == path, nil
 }
