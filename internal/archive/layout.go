@@ -106,7 +106,7 @@ func (p *Packer) add(ctx context.Context, item *capstan.Item, e *capstan.Entry) 
 	}
 	total := int64(len(header)) + stored + tarfile.Padding(stored)
 	most := p.plan.archive - tarfile.EndSize
-	if total > most && c != nil && int64(len(header)) < most/2 {
+	if total > most && c != nil && !item.Unsplit && int64(len(header)) < most/2 {
 		if why := p.splitting(e, int64(len(header))); why != "" {
 			return p.refuse(ctx, c, e, why)
 		}

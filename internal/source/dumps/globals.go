@@ -1,0 +1,90 @@
+package dumps
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"capstan"
+	"capstan/internal/disk"
+	"capstan/internal/pg"
+	"capstan/internal/process"
+)
+
+// GlobalsName is the file that holds what belongs to no database: roles, their
+// memberships and settings, and tablespaces.
+const GlobalsName = "globals.sql"
+
+// globals writes and emits them.
+func (s *scan) globals(ctx context.Context) error {
+	over := s.waiting()
+	path := filepath.Join(s.spool.room.Dir(), GlobalsName)
+	err := WriteGlobals(ctx, s.opt.Disk, s.opt.Dump.URL, path, s.opt.Warn)
+	over()
+	if err != nil {
+		return err
+	}
+	b := below{s.spool, s.name}
+	info, err := s.opt.Disk.Lstat(path)
+	if err != nil {
+		return err
+	}
+	b.Keep(GlobalsName, GlobalsName, path, info.Size())
+	ended := make(chan struct{})
+	close(ended)
+	return s.files(ctx, ended)
+}
+
+// WriteGlobals has pg_dumpall write the server's roles and tablespaces to a new file,
+// durably. Who is no superuser cannot read passwords: they are left out, with a word.
+func WriteGlobals(ctx context.Context, fsys disk.FS, url, path string, warn func(format string, args ...any)) error {
+	args, version, err := globalsArguments(ctx, url, warn)
+	if err != nil {
+		return err
+	}
+	client, err := pg.FindClient(ctx, "pg_dumpall", version)
+	if err != nil {
+		return err
+	}
+	rest, password, err := pg.Split(url)
+	if err != nil {
+		return err
+	}
+	env := os.Environ()
+	if password != "" {
+		env = append(env, "PGPASSWORD="+password)
+	}
+	var text bytes.Buffer
+	_, err = process.Run(ctx, process.Command{
+		Path: client.Path, Args: append(args, "--globals-only", "--no-password", "--dbname="+rest), Env: env, Stdout: &text,
+	})
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		return &capstan.Error{Op: "dump the roles of", Object: "the server", Err: err, Next: "leave --globals out where the role may not read them"}
+	}
+	if text.Len() == 0 {
+		return &capstan.Error{Op: "dump the roles of", Object: "the server", Err: errors.New("pg_dumpall wrote nothing")}
+	}
+	return fsys.WriteNew(path, text.Bytes())
+}
+
+// globalsArguments looks at the server: its version, and whether passwords can be read.
+func globalsArguments(ctx context.Context, url string, warn func(format string, args ...any)) (args []string, version pg.Version, err error) {
+	conn, err := pg.Connect(ctx, url)
+	if err != nil {
+		return nil, version, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing was written
+	if version, err = pg.ParseVersion(conn.PgConn().ParameterStatus("server_version")); err != nil {
+		return nil, version, err
+	}
+	if conn.PgConn().ParameterStatus("is_superuser") != "on" {
+		warn("the role is no superuser: the roles are dumped without their passwords")
+		args = append(args, "--no-role-passwords")
+	}
+	return args, version, nil
+}
