@@ -83,6 +83,17 @@ func pgRestored(t *testing.T, s *pgtest.Server, dir, database string) {
 	}
 }
 
+// textIn is the one value that a query gives in a database.
+func textIn(t *testing.T, s *pgtest.Server, database, query string) (value string) {
+	t.Helper()
+	conn := s.Conn(database)
+	defer conn.Close(t.Context()) //nolint:errcheck // nothing was written
+	if err := conn.QueryRow(t.Context(), "SELECT ("+query+")::text").Scan(&value); err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
 // sameText compares two plain dumps.
 func sameText(t *testing.T, got, want string) {
 	t.Helper()
@@ -129,6 +140,22 @@ func TestPgBackup(t *testing.T) {
 			f.run("verify", "--read-data")
 			pgRestored(t, s, filepath.Join(unpacked(t, filepath.Join(f.vol, summary.Set)), "shop"), "stock")
 			sameText(t, plain(t, s, "stock"), want)
+
+			if out := f.run("pg", "ls", "latest"); !strings.Contains(out, "orders") || !strings.Contains(out, "id, what") || !strings.Contains(out, "a.b/c") {
+				t.Error(out)
+			}
+			if out := f.run("pg", "cat", summary.Set, "public.parts_1", "--csv"); strings.Count(out, "\n") != 501 || !strings.HasPrefix(out, "\"k\",\"v\"\n\"0\",\"part\"") {
+				t.Errorf("%.200q", out)
+			}
+			restore := []string{"pg", "restore", "latest", "--to", s.URL("copy"), "--pg-restore", pgtest.Client(t, major, "pg_restore")}
+			f.exits(0, append(restore, "--create"))
+			sameText(t, plain(t, s, "copy"), want)
+			f.exits(4, append(restore, "--create"), "already there")
+			s.Exec("DROP DATABASE copy", "CREATE DATABASE copy")
+			f.exits(0, append(restore, "--table", "orders"))
+			if n := textIn(t, s, "copy", "select count(*) from orders"); n != "20000" {
+				t.Errorf("%s rows", n)
+			}
 			if left, err := os.ReadDir(filepath.Join(f.dir, "home", "stage", "spool")); err != nil || len(left) > 0 {
 				t.Errorf("left in the spool: %v, %v", left, err)
 			}

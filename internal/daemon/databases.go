@@ -82,3 +82,16 @@ func (d *Daemon) database(spec string, used map[string]bool, options DatabaseOpt
 	used[name] = true
 	return source, nil
 }
+
+// SpoolRoom takes room for n bytes of a dump that is brought out of a set, and says
+// what is missing.
+func SpoolRoom(ctx context.Context, spool *stage.Spool, n capstan.Bytes) error {
+	ok, err := spool.Take(ctx, n)
+	if err == nil && !ok {
+		err = &capstan.Error{
+			Class: capstan.ErrNoSpace, Op: "bring the dump to", Object: spool.Dir(), Err: fmt.Errorf("it needs %s, and half of the stage is %s", n, spool.Room()),
+			Safe: "nothing was written, and no database changed", Next: "enlarge it with --stage-size, name a larger disk with --stage, or choose tables with --table",
+		}
+	}
+	return err
+}

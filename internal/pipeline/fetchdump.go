@@ -59,7 +59,7 @@ func (e *Engine) FetchDump(ctx context.Context, job FetchDump) (Fetched, error) 
 			return f, err
 		}
 	}
-	paths := at.chosen(dump, wanted, &f.Bytes)
+	paths := at.chosen(wanted, &f.Bytes)
 	room := job.Room
 	if room == nil {
 		room = func(_ context.Context, n capstan.Bytes) error { return hasRoom(job.Dir, n) }
@@ -71,45 +71,49 @@ func (e *Engine) FetchDump(ctx context.Context, job FetchDump) (Fetched, error) 
 	if err != nil {
 		return f, at.damaged(dump, summary.Problems, err)
 	}
-	return f, f.standIns(at, dump, wanted)
+	return f, f.standIns(dump, wanted)
 }
 
 // chosen gives the paths of a dump that are wanted; wanted nil: its directory.
-func (d *SetDump) chosen(dump *pgdump.Dump, wanted map[string]bool, bytes *capstan.Bytes) (paths []string) {
-	unwanted := d.unwanted(dump, wanted)
+func (d *SetDump) chosen(wanted map[string]bool, bytes *capstan.Bytes) (paths []string) {
 	for name, size := range d.sizes {
-		if !unwanted[name] {
+		if isWanted(name, wanted) {
 			*bytes += capstan.Bytes(size)
 			paths = append(paths, d.Path+"/"+name)
 		}
 	}
-	if len(unwanted) == 0 {
+	if wanted == nil {
 		return []string{d.Path}
 	}
 	slices.Sort(paths)
 	return paths
 }
 
-// unwanted are the tables' files that were not asked for.
-func (d *SetDump) unwanted(dump *pgdump.Dump, wanted map[string]bool) map[string]bool {
-	if wanted == nil {
-		return nil
+// isWanted reports whether a file of a dump is; large objects are if their list is.
+func isWanted(name string, wanted map[string]bool) bool {
+	if wanted == nil || name == pgdump.TOC || wanted[name] {
+		return true
 	}
-	unwanted := map[string]bool{}
-	for _, table := range dump.Tables() {
-		if stem, _, _ := strings.Cut(table.File, ".dat"); !wanted[stem+".dat"] {
-			unwanted[table.File] = true
+	if strings.HasPrefix(name, "blob_") {
+		for list := range wanted {
+			if strings.HasPrefix(list, "blobs") {
+				return true
+			}
 		}
 	}
-	return unwanted
+	stem, _, data := strings.Cut(name, ".dat")
+	return data && wanted[stem+".dat"]
 }
 
-// standIns puts empty files where data was left out: whoever reads the dump looks for
-// each table's file.
-func (f *Fetched) standIns(at *SetDump, dump *pgdump.Dump, wanted map[string]bool) error {
+// standIns puts empty files where tables' data was left out: whoever reads the dump
+// looks for each.
+func (f *Fetched) standIns(dump *pgdump.Dump, wanted map[string]bool) error {
 	fsys := disk.FS{}
-	for name := range at.unwanted(dump, wanted) {
-		file, err := fsys.Create(filepath.Join(f.Dir, name))
+	for _, table := range dump.Tables() {
+		if isWanted(table.File, wanted) {
+			continue
+		}
+		file, err := fsys.Create(filepath.Join(f.Dir, table.File))
 		if err == nil {
 			err = file.Close()
 		}
