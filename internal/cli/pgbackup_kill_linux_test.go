@@ -15,19 +15,17 @@ import (
 	"capstan/internal/capstantest/slowfs"
 )
 
-const generationTables = 10
-
 // generation fills tables anew: each holds one generation only, and other tables than
 // the last one did.
-func generation(t *testing.T, s *pgtest.Server, database string, number int) {
+func generation(t *testing.T, s *pgtest.Server, database string, tables, number int) {
 	t.Helper()
 	var sql strings.Builder
-	for i := range generationTables {
+	for i := range tables {
 		if number > 0 {
 			fmt.Fprintf(&sql, "DROP TABLE g%d;", i+number-1) // its last generation
 		}
 	}
-	for i := range generationTables {
+	for i := range tables {
 		fmt.Fprintf(&sql, "CREATE TABLE g%d (gen int, what text); INSERT INTO g%[1]d SELECT %[2]d, md5((n * %[1]d + %[2]d)::text) FROM generate_series(1, 15000) n;", i+number, number)
 	}
 	if _, err := s.Conn(database).PgConn().Exec(t.Context(), sql.String()).ReadAll(); err != nil {
@@ -69,6 +67,11 @@ func (f *field) wholeDump(s *pgtest.Server, database, archives string) {
 		}
 	}
 	f.once(f.onlySet().Set)
+	list := exec.CommandContext(f.t.Context(), "sh", "-c", `for a in backup_*.tar*; do tar -tf "$a" || exit 1; done | grep "^$1/" | sort | uniq -d`, "sh", database)
+	list.Dir = archives
+	if twice, err := list.CombinedOutput(); err != nil || len(twice) > 0 {
+		f.t.Errorf("more than once in the archives: %s, %v", twice, err)
+	}
 	copied := "copy_of_" + database
 	pgRestored(f.t, s, filepath.Join(dir, database), copied)
 	sameText(f.t, plain(f.t, s, copied), plain(f.t, s, database))
@@ -83,22 +86,25 @@ func TestPgBackupKilled(t *testing.T) {
 	s := pgtest.New(t, pgtest.Options{Major: 15, Memory: true})
 	s.Start()
 	for name, c := range map[string]struct {
-		at   string // the mount: vol or stage
-		rule slowfs.Rule
+		at     string // the mount: vol or stage
+		rule   slowfs.Rule
+		tables int
 	}{
-		"begin":    {"vol", slowfs.Rule{Op: slowfs.Create, Name: "backup_*"}},
-		"spool":    {"stage", slowfs.Rule{Op: slowfs.Write, Name: "*.dat.*", After: 3}},
-		"tables":   {"stage", slowfs.Rule{Op: slowfs.Rename, Name: "toc.dat"}},
-		"archive":  {"vol", slowfs.Rule{Op: slowfs.Rename, Name: "backup_*_0004*"}},
-		"archived": {"vol", slowfs.Rule{Op: slowfs.Rename, Name: "backup_*_0004*", Late: true}},
-		"finish":   {"vol", slowfs.Rule{Op: slowfs.Rename, Name: "SHA256SUMS"}},
+		"begin":    {"vol", slowfs.Rule{Op: slowfs.Create, Name: "backup_*"}, 8},
+		"spool":    {"stage", slowfs.Rule{Op: slowfs.Write, Name: "*.dat.*", After: 3}, 8},
+		"tables":   {"stage", slowfs.Rule{Op: slowfs.Rename, Name: "toc.dat"}, 8},
+		"archive":  {"vol", slowfs.Rule{Op: slowfs.Rename, Name: "backup_*_0004*"}, 8},
+		"archived": {"vol", slowfs.Rule{Op: slowfs.Rename, Name: "backup_*_0004*", Late: true}, 8},
+		// The files of both dumps have the same names, and come in the order of these.
+		"alone":  {"vol", slowfs.Rule{Op: slowfs.Rename, Name: "SHA256SUMS"}, 1},
+		"finish": {"vol", slowfs.Rule{Op: slowfs.Rename, Name: "SHA256SUMS"}, 8},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newField(t)
 			database := "kill_" + name
 			s.Exec("CREATE DATABASE " + database)
-			generation(t, s, database, 0)
+			generation(t, s, database, c.tables, 0)
 			fill := exec.CommandContext(t.Context(), "sh", "-c", `mkdir data && cd data && for n in $(seq 1 30); do head -c 100000 /dev/urandom > f$n; done`)
 			fill.Dir = f.dir
 			if out, err := fill.CombinedOutput(); err != nil {
@@ -119,8 +125,8 @@ func TestPgBackupKilled(t *testing.T) {
 			pgtest.Eventually(t, verdict, func() (bool, string) {
 				return s.Text("select count(*) from pg_stat_activity where application_name = 'capstan' and datname = '"+database+"'") == "0", "its sessions end"
 			})
-			generation(t, s, database, 1)
-			if err := os.Remove(filepath.Join(f.data, "f7")); err != nil {
+			generation(t, s, database, c.tables, 1)
+			if err := os.Remove(filepath.Join(f.data, "f10")); err != nil {
 				t.Fatal(err)
 			}
 			e := f.exits(0, args)
