@@ -39,6 +39,9 @@ type Batch struct {
 	// Release gives the memory behind the items' Data back; it may be nil, is
 	// called at most once, from any goroutine, and never before the last use.
 	Release func()
+	// Flush has everything emitted so far packed and its contents closed, without
+	// waiting for what comes next: the source waits for that.
+	Flush bool
 }
 
 // Baseline is what is already held of a source: an earlier set, or the sealed

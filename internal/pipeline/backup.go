@@ -272,6 +272,9 @@ func (r *backupRun) take(ctx context.Context, batch capstan.Batch, stored *lefto
 			recorded = append(recorded, item.Entry)
 		}
 	}
+	if err == nil && batch.Flush {
+		err = packer.Flush(ctx)
+	}
 	r.Tracker.Count(int64(held), 0, 0)
 	r.Tracker.Stage(stageScan).Moved(0, int64(len(batch.Items)))
 	if err == nil && len(recorded) > 0 {

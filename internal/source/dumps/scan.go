@@ -60,7 +60,7 @@ func (s *Source) Scan(ctx context.Context, baseline capstan.Baseline, emit func(
 	if baseline == nil {
 		return nil
 	}
-	return run.delete(ctx, baseline, s.name)
+	return run.delete(ctx, baseline)
 }
 
 // told says what a full disk was full of.
@@ -168,8 +168,13 @@ func (s *scan) database(ctx context.Context, database, dir string, number int) e
 func (s *scan) files(ctx context.Context, ended <-chan struct{}) error {
 	for {
 		over := s.waiting()
-		some, err := s.spool.next(ctx, ended, batchFiles)
+		some, flush, err := s.spool.next(ctx, ended, batchFiles)
 		over()
+		if err == nil && flush {
+			if err = s.emit(ctx, capstan.Batch{Flush: true}); err == nil {
+				continue
+			}
+		}
 		if err != nil || len(some) == 0 {
 			return err
 		}
@@ -223,32 +228,32 @@ func (s *scan) directory(ctx context.Context, path string) error {
 	return s.emit(ctx, capstan.Batch{Items: []capstan.Item{{Entry: s.entry(path, capstan.KindDir, private, s.spec)}}})
 }
 
-// delete emits what the baseline has below dir and this dump does not.
-func (s *scan) delete(ctx context.Context, baseline capstan.Baseline, dir string) error {
-	for after := ""; ; {
-		children, err := baseline.Children(ctx, dir, after, batchFiles)
+// delete emits what the baseline has and this dump does not.
+func (s *scan) delete(ctx context.Context, baseline capstan.Baseline) error {
+	var gone []capstan.Item
+	last := "" // what is in a directory that is gone is gone with it
+	flush := func() error {
+		if len(gone) == 0 {
+			return nil
+		}
+		batch := capstan.Batch{Items: gone}
+		gone = nil
+		return s.emit(ctx, batch)
+	}
+	for held, err := range baseline.Walk(ctx, s.name) {
 		if err != nil {
 			return err
 		}
-		var gone []capstan.Item
-		for _, child := range children {
-			_, after = capstan.SplitPath(child.Path)
-			switch {
-			case !s.seen[child.Path]:
-				gone = append(gone, capstan.Item{Entry: capstan.Entry{Path: child.Path, Kind: child.Kind, Outcome: capstan.OutcomeDeleted}})
-			case child.Kind == capstan.KindDir:
-				if err := s.delete(ctx, baseline, child.Path); err != nil {
-					return err
-				}
-			}
+		if s.seen[held.Path] || last != "" && capstan.Within(held.Path, last) {
+			continue
 		}
-		if len(gone) > 0 {
-			if err := s.emit(ctx, capstan.Batch{Items: gone}); err != nil {
+		last = held.Path
+		gone = append(gone, capstan.Item{Entry: capstan.Entry{Path: held.Path, Kind: held.Kind, Outcome: capstan.OutcomeDeleted}})
+		if len(gone) == batchFiles {
+			if err := flush(); err != nil {
 				return err
 			}
 		}
-		if len(children) < batchFiles {
-			return nil
-		}
 	}
+	return flush()
 }

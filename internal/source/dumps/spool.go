@@ -21,6 +21,10 @@ type spool struct {
 	open    map[string]*growing // files that are being written
 	ready   []ready             // complete, in their order
 	out     int                 // taken, and not yet removed
+	waiters int                 // how many wait for room
+	laid    bool                // something was taken since the last flush
+	wake    chan struct{}       // hints that there is a waiter
+	broken  error               // of a file that could not be read back
 	changed chan struct{}       // closed at every change of the above
 	users   int                 // the scan, and each file that is out
 }
@@ -40,7 +44,7 @@ type ready struct {
 }
 
 func newSpool(room *stage.Spool) *spool {
-	return &spool{room: room, open: map[string]*growing{}, changed: make(chan struct{}), users: 1}
+	return &spool{room: room, open: map[string]*growing{}, changed: make(chan struct{}), wake: make(chan struct{}, 1), users: 1}
 }
 
 // change wakes whoever waits; s.mu is held.
@@ -85,9 +89,12 @@ func (b below) Grow(ctx context.Context, stage *progress.Stage, file, tag string
 			s.mu.Unlock()
 			return nil
 		}
-		if changed == s.changed {
+		if err = s.broken; err == nil && changed == s.changed {
 			f.waits = true
 			err = s.stuck()
+		}
+		if err == nil {
+			s.waiters++
 		}
 		s.mu.Unlock()
 		if err != nil {
@@ -96,12 +103,27 @@ func (b below) Grow(ctx context.Context, stage *progress.Stage, file, tag string
 		if first {
 			waited = stage.Wait(progress.ForSpace, "what is dumped waits to be packed")
 		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		if err := s.await(ctx, changed); err != nil {
+			return err
 		}
 	}
+}
+
+// await waits, as one of the waiters, for a change.
+func (s *spool) await(ctx context.Context, changed <-chan struct{}) (err error) {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+	select {
+	case <-changed:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiters--
+	return err
 }
 
 // stuck is the error of a spool that is full of files of which none is complete, all
@@ -141,8 +163,9 @@ func (b below) Keep(file, tag, path string, size int64) {
 }
 
 // next takes complete files, at most n; it waits until there is one. Without any, the
-// dump has ended.
-func (s *spool) next(ctx context.Context, ended <-chan struct{}, n int) ([]ready, error) {
+// dump has ended; or, with flush, room is wanted, and what was taken before has to be
+// packed although nothing follows it.
+func (s *spool) next(ctx context.Context, ended <-chan struct{}, n int) (some []ready, flush bool, err error) {
 	for {
 		over := false
 		select {
@@ -151,19 +174,26 @@ func (s *spool) next(ctx context.Context, ended <-chan struct{}, n int) ([]ready
 		default:
 		}
 		s.mu.Lock()
-		some := slices.Clone(s.ready[:min(n, len(s.ready))])
+		if s.broken != nil {
+			defer s.mu.Unlock()
+			return nil, false, s.broken
+		}
+		some = slices.Clone(s.ready[:min(n, len(s.ready))])
 		s.ready = s.ready[len(some):]
 		s.out += len(some)
+		flush = len(some) == 0 && s.waiters > 0 && s.laid
+		s.laid = (s.laid || len(some) > 0) && !flush
 		changed := s.changed
 		s.mu.Unlock()
-		if len(some) > 0 || over {
-			return some, nil
+		if len(some) > 0 || over || flush {
+			return some, flush, nil
 		}
 		select {
 		case <-changed:
+		case <-s.wake:
 		case <-ended:
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return nil, false, context.Cause(ctx)
 		}
 	}
 }
@@ -174,6 +204,16 @@ func (s *spool) removed(r ready) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.out--
+	s.change()
+}
+
+// fail ends whoever fills and empties the spool.
+func (s *spool) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.broken == nil {
+		s.broken = err
+	}
 	s.change()
 }
 
