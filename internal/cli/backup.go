@@ -87,7 +87,7 @@ and the exit code 3.`,
 	f.BoolVar(&flags.incremental, "incremental", false, "store only what changed since the job's last set")
 	f.BoolVar(&flags.differential, "differential", false, "store only what changed since the job's last full set")
 	flags.encrypt.add(cmd)
-	flags.database.add(f)
+	flags.database.addWhole(f)
 	f.DurationVar(&flags.timeout, "timeout", 0, "interrupt the run after this long; the next call resumes it")
 	f.StringArrayVar(&flags.pre, "pre", nil, "run this command before the backup, and none if it fails (repeatable)")
 	f.StringArrayVar(&flags.post, "post", nil, "run this command after the backup, whatever became of it (repeatable)")

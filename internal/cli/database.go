@@ -17,9 +17,16 @@ type databaseFlags struct {
 	flags *pflag.FlagSet
 }
 
-// databaseFlagNames are those of add.
+// databaseFlagNames are those of addWhole.
 var databaseFlagNames = [...]string{
-	"table", "exclude-table", "schema", "exclude-schema", "exclude-table-data", "first", "lock-timeout", "lock-wait", "jobs", "pg-dump", "all", "globals",
+	"table", "exclude-table", "schema", "exclude-schema", "exclude-table-data", "first", "lock-timeout", "lock-wait", "jobs", "pg-dump", "all-databases", "globals",
+}
+
+// addWhole declares those of a backup alone.
+func (d *databaseFlags) addWhole(f *pflag.FlagSet) {
+	d.add(f)
+	f.BoolVar(&d.All, "all-databases", false, "all databases of the server, and its roles")
+	f.BoolVar(&d.Globals, "globals", false, "the server's roles and tablespaces as well, as globals.sql")
 }
 
 // add declares them.
@@ -35,8 +42,6 @@ func (d *databaseFlags) add(f *pflag.FlagSet) {
 	f.StringArrayVar(&d.ExcludeTableData, "exclude-table-data", nil, "the definition, not the data of tables that match; may be repeated")
 	f.StringArrayVar(&d.First, "first", nil, "read and release this table before the others (schema.table or table, with * and ?); may be repeated")
 	f.StringVar(&d.PgDump, "pg-dump", "", "path of the pg_dump to use (default the one that fits the server, from PATH or where packages put it)")
-	f.BoolVar(&d.All, "all", false, "all databases of the server, and its roles")
-	f.BoolVar(&d.Globals, "globals", false, "the server's roles and tablespaces as well, as "+"globals.sql")
 }
 
 // given reports whether one of them was.
@@ -65,7 +70,7 @@ func (d *databaseFlags) complete(from config.Database, given func(flag string) b
 		"lock-wait":          func() { d.LockWait = from.LockWait },
 		"jobs":               func() { d.Sessions = from.Sessions },
 		"pg-dump":            func() { d.PgDump = from.PgDump },
-		"all":                func() { d.All = from.All },
+		"all-databases":      func() { d.All = from.All },
 		"globals":            func() { d.Globals = from.Globals },
 	} {
 		if !given(flag) {

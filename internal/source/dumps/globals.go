@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 
 	"capstan"
-	"capstan/internal/disk"
 	"capstan/internal/pg"
 	"capstan/internal/process"
 )
@@ -21,7 +20,7 @@ const GlobalsName = "globals.sql"
 func (s *scan) globals(ctx context.Context) error {
 	over := s.waiting()
 	path := filepath.Join(s.spool.room.Dir(), GlobalsName)
-	err := WriteGlobals(ctx, s.opt.Disk, s.opt.Dump.URL, path, s.opt.Warn)
+	err := s.writeGlobals(ctx, path)
 	over()
 	if err != nil {
 		return err
@@ -37,14 +36,15 @@ func (s *scan) globals(ctx context.Context) error {
 	return s.files(ctx, ended)
 }
 
-// WriteGlobals has pg_dumpall write the server's roles and tablespaces to a new file,
-// durably. Who is no superuser cannot read passwords: they are left out, with a word.
-func WriteGlobals(ctx context.Context, fsys disk.FS, url, path string, warn func(format string, args ...any)) error {
-	args, version, err := globalsArguments(ctx, url, warn)
+// writeGlobals has pg_dumpall write the server's roles and tablespaces to a new file.
+// Who is no superuser cannot read passwords: they are left out, with a word.
+func (s *scan) writeGlobals(ctx context.Context, path string) error {
+	url := s.opt.Dump.URL
+	args, version, err := s.globalsArguments(ctx)
 	if err != nil {
 		return err
 	}
-	client, err := pg.FindClient(ctx, "pg_dumpall", version)
+	client, err := s.dumpall(ctx, version)
 	if err != nil {
 		return err
 	}
@@ -69,12 +69,21 @@ func WriteGlobals(ctx context.Context, fsys disk.FS, url, path string, warn func
 	if text.Len() == 0 {
 		return &capstan.Error{Op: "dump the roles of", Object: "the server", Err: errors.New("pg_dumpall wrote nothing")}
 	}
-	return fsys.WriteNew(path, text.Bytes())
+	return s.opt.Disk.WriteNew(path, text.Bytes())
+}
+
+// dumpall finds the pg_dumpall: beside the pg_dump that was named, else the one that
+// fits the server.
+func (s *scan) dumpall(ctx context.Context, server pg.Version) (pg.Client, error) {
+	if named := s.opt.Dump.PgDump; named != "" {
+		return pg.ClientAt(ctx, filepath.Join(filepath.Dir(named), "pg_dumpall"))
+	}
+	return pg.FindClient(ctx, "pg_dumpall", server)
 }
 
 // globalsArguments looks at the server: its version, and whether passwords can be read.
-func globalsArguments(ctx context.Context, url string, warn func(format string, args ...any)) (args []string, version pg.Version, err error) {
-	conn, err := pg.Connect(ctx, url)
+func (s *scan) globalsArguments(ctx context.Context) (args []string, version pg.Version, err error) {
+	conn, err := pg.Connect(ctx, s.opt.Dump.URL)
 	if err != nil {
 		return nil, version, err
 	}
@@ -83,7 +92,7 @@ func globalsArguments(ctx context.Context, url string, warn func(format string, 
 		return nil, version, err
 	}
 	if conn.PgConn().ParameterStatus("is_superuser") != "on" {
-		warn("the role is no superuser: the roles are dumped without their passwords")
+		s.opt.Warn("the role is no superuser: the roles are dumped without their passwords")
 		args = append(args, "--no-role-passwords")
 	}
 	return args, version, nil
