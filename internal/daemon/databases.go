@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"capstan"
@@ -24,12 +25,7 @@ type DatabaseOptions struct {
 
 // AnyDatabase reports whether one of the sources that the user named is a database.
 func AnyDatabase(specs []string) bool {
-	for _, spec := range specs {
-		if dumps.Is(spec) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(specs, dumps.Is)
 }
 
 // Shown is what the user named as a source, without a password.

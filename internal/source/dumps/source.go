@@ -3,12 +3,8 @@ package dumps
 import (
 	"context"
 	"fmt"
-	"net"
 	"slices"
-	"strconv"
 	"strings"
-
-	"github.com/jackc/pgx/v5"
 
 	"capstan"
 	"capstan/internal/disk"
@@ -63,24 +59,18 @@ func Is(spec string) bool {
 // New makes a source of a database. It does not connect. A URL that cannot be read is
 // capstan.ErrUsage.
 func New(opt Options) (*Source, error) {
-	config, err := pgx.ParseConfig(opt.Dump.URL)
+	end, err := pg.ParseEndpoint(opt.Dump.URL)
 	if err != nil {
-		return nil, &capstan.Error{Class: capstan.ErrUsage, Op: "read the connection URL", Err: err}
+		return nil, err
 	}
-	s := &Source{opt: opt}
-	database := config.Database
-	if database == "" {
-		database = config.User // as libpq has it
-	}
-	host := config.Host
-	s.spec = fmt.Sprintf("postgres://%s@%s/", config.User, hosts(config))
+	s := &Source{opt: opt, name: opt.Name, spec: fmt.Sprintf("postgres://%s@%s/", end.User, end.Hosts)}
+	name := strings.ReplaceAll(strings.Trim(end.Host, "/"), "/", "-")
 	if !opt.All {
-		s.spec += database
+		s.spec += end.Database
+		name = end.Database
 	}
-	if s.name = opt.Name; s.name == "" && opt.All {
-		s.name = component(strings.ReplaceAll(strings.Trim(host, "/"), "/", "-"))
-	} else if s.name == "" {
-		s.name = component(database)
+	if s.name == "" {
+		s.name = component(name)
 	}
 	if jobs := int(opt.Memory / 4 / sessionMemory); opt.Memory > 0 {
 		if s.opt.Dump.Jobs, err = pg.Jobs(opt.Dump.Jobs); err != nil {
@@ -94,17 +84,6 @@ func New(opt Options) (*Source, error) {
 // sessionMemory is about what one session that reads takes: the buffer of its
 // connection, a frame before and after compression, and the encoder.
 const sessionMemory = 6 * capstan.MiB
-
-// hosts are the servers that a connection may lead to, as they stand in a URL.
-func hosts(config *pgx.ConnConfig) string {
-	all := []string{net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port)))}
-	for _, other := range config.Fallbacks {
-		if host := net.JoinHostPort(other.Host, strconv.Itoa(int(other.Port))); !slices.Contains(all, host) {
-			all = append(all, host)
-		}
-	}
-	return strings.Join(all, ",")
-}
 
 // component makes a name one that a directory can have.
 func component(name string) string {
