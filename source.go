@@ -29,6 +29,8 @@ type Item struct {
 	// Content is the stored content of a larger entry: StoredSize bytes, or fewer
 	// if the source shrank. nil when there is none or when Data holds it.
 	Content Content
+	// Unsplit keeps the entry's content in one archive, however large that gets.
+	Unsplit bool
 }
 
 // Batch is a run of neighbouring items in the order of ComparePaths.
@@ -37,6 +39,9 @@ type Batch struct {
 	// Release gives the memory behind the items' Data back; it may be nil, is
 	// called at most once, from any goroutine, and never before the last use.
 	Release func()
+	// Flush has everything emitted so far packed and its contents closed, without
+	// waiting for what comes next: the source waits for that.
+	Flush bool
 }
 
 // Baseline is what is already held of a source: an earlier set, or the sealed
@@ -75,4 +80,15 @@ type Source interface {
 	// the cause of ctx, or an error that makes the whole source unreadable (it does
 	// not exist); one unreadable entry is an outcome, not an error. baseline may be nil.
 	Scan(ctx context.Context, baseline Baseline, emit func(context.Context, Batch) error) error
+}
+
+// Snapshotter is a Source that every Scan reads anew and whole, as it was at one
+// moment: the dump of a database. What two Scans emit never belongs together, so a run
+// that resumes another keeps no archive that holds some of it, and a run never scans it
+// twice. Its entries may come in any order, a directory before what lies in it; all are
+// stored, or deleted where the baseline has more.
+type Snapshotter interface {
+	Source
+	// Snapshot says that it is one.
+	Snapshot()
 }

@@ -68,6 +68,25 @@ func (p *Packer) Add(ctx context.Context, item *capstan.Item) error {
 	return nil
 }
 
+// Flush hands over what was added so far, though it does not fill a frame: contents
+// that it holds are read and closed without waiting for the next Add. Errors are those
+// of Add.
+func (p *Packer) Flush(ctx context.Context) error {
+	if p.ended {
+		return errClosed
+	}
+	if err := p.cause(); err != nil {
+		return err
+	}
+	if p.layout.frame == nil || len(p.layout.frame.fills) == 0 {
+		return nil
+	}
+	if err := p.submit(ctx); err != nil {
+		return p.fail(err)
+	}
+	return nil
+}
+
 // checkItem finds contradictions, which are mistakes of the source's author.
 func checkItem(item *capstan.Item) error {
 	e := &item.Entry
@@ -106,7 +125,7 @@ func (p *Packer) add(ctx context.Context, item *capstan.Item, e *capstan.Entry) 
 	}
 	total := int64(len(header)) + stored + tarfile.Padding(stored)
 	most := p.plan.archive - tarfile.EndSize
-	if total > most && c != nil && int64(len(header)) < most/2 {
+	if total > most && c != nil && !item.Unsplit && int64(len(header)) < most/2 {
 		if why := p.splitting(e, int64(len(header))); why != "" {
 			return p.refuse(ctx, c, e, why)
 		}

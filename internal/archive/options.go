@@ -30,7 +30,7 @@ type Options struct {
 	FrameSize int
 	// ArchiveSize bounds an archive's tar stream; 0 for DefaultArchive, at least
 	// MinArchive. Only an entry that cannot be split exceeds it: its header takes more
-	// than half of it, or its content came as Data.
+	// than half of it, its content came as Data, or its item is Unsplit.
 	ArchiveSize capstan.Bytes
 	Workers     int // that read and compress; 0 for GOMAXPROCS
 	// Memory bounds the buffers of all frames in flight, before and after

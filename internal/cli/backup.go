@@ -41,6 +41,7 @@ type backupFlags struct {
 	hooks         hooks            // of pre and post, else of the job
 	forget        *pipeline.Forget // after the backup; nil: nothing
 	deliver       deliverFlags
+	database      databaseFlags
 }
 
 func (a *app) backupCommand() *cobra.Command {
@@ -86,6 +87,7 @@ and the exit code 3.`,
 	f.BoolVar(&flags.incremental, "incremental", false, "store only what changed since the job's last set")
 	f.BoolVar(&flags.differential, "differential", false, "store only what changed since the job's last full set")
 	flags.encrypt.add(cmd)
+	flags.database.addWhole(f)
 	f.DurationVar(&flags.timeout, "timeout", 0, "interrupt the run after this long; the next call resumes it")
 	f.StringArrayVar(&flags.pre, "pre", nil, "run this command before the backup, and none if it fails (repeatable)")
 	f.StringArrayVar(&flags.post, "post", nil, "run this command after the backup, whatever became of it (repeatable)")
@@ -127,6 +129,11 @@ func (a *app) backup(ctx context.Context, args []string, flags backupFlags) erro
 	if err != nil {
 		return err
 	}
+	dumps := daemon.AnyDatabase(args)
+	if !dumps && flags.database.given() {
+		return usage("%s is for databases, and none is among the sources", flags.database.example())
+	}
+	flags.deliver.spools = dumps
 	plan, err := flags.deliver.plan(len(flags.to))
 	if err != nil {
 		return err
@@ -147,6 +154,7 @@ func (a *app) backup(ctx context.Context, args []string, flags backupFlags) erro
 			Open: func(ctx context.Context) (job.Opened, error) {
 				return openPlan(ctx, d, flags.job, args, flags.to, plan, daemon.SourceOptions{
 					Excludes: excludes, OneFileSystem: flags.oneFileSystem, IgnoreCacheDirs: flags.cacheDirs,
+					Databases: flags.database.source(d, &plan),
 				})
 			},
 		})
@@ -183,7 +191,7 @@ func openPlan(ctx context.Context, d *daemon.Daemon, name string, sources, to []
 		written = append(written, dir)
 	}
 	opening := d.Tracker.Stage(job.OpenStage)
-	opening.Object(strings.Join(sources, ", "))
+	opening.Object(daemon.AllShown(sources))
 	if opened.Sources, err = d.Sources(sources, written, options); err != nil {
 		return opened, err
 	}

@@ -23,6 +23,7 @@ type deliverFlags struct {
 	stallWarn time.Duration
 	stallFail time.Duration
 	attempts  int
+	spools    bool // a database is among the sources: its data waits in the stage in any case
 }
 
 // add declares those that every command has which writes to volumes.
@@ -58,7 +59,7 @@ func (f *deliverFlags) plan(volumes int) (d delivery, err error) {
 	if d.size, err = f.size(); err != nil {
 		return d, err
 	}
-	if f.stageSize != "" && !d.staged && !f.direct {
+	if f.stageSize != "" && !d.staged && !f.direct && !f.spools {
 		return d, usage("--stage-size %s: this backup uses no stage; give --stage DIR as well", f.stageSize)
 	}
 	if d.limit, err = f.limit(); err != nil {

@@ -47,7 +47,7 @@ func (a *app) resolveJob(flags *backupFlags, args []string, given func(flag stri
 	case flags.job == "" && len(args) == 0:
 		return nil, usage("backup needs a SOURCE, or --job NAME; see: capstan backup --help")
 	case flags.job != "" && len(args) > 0:
-		return nil, usage("job %s has its own sources: leave %s out, or leave --job out", flags.job, strings.Join(args, " "))
+		return nil, usage("job %s has its own sources: leave %s out, or leave --job out", flags.job, daemon.AllShown(args))
 	}
 	if flags.to, err = openPools(settings.File, flags.to); err != nil {
 		return nil, err
@@ -88,7 +88,7 @@ func (f *backupFlags) complete(from config.Job, given func(flag string) bool) {
 		"timeout":         func() { f.timeout = from.Timeout },
 		"stage":           func() { f.deliver.completeStage(from, given) },
 		"stage-size": func() {
-			if from.Stage != "" || len(from.To) > 1 {
+			if from.Stage != "" || len(from.To) > 1 || daemon.AnyDatabase(from.Sources) {
 				f.deliver.stageSize = sizeText(from.StageSize)
 			}
 		},
@@ -103,6 +103,7 @@ func (f *backupFlags) complete(from config.Job, given func(flag string) bool) {
 			take()
 		}
 	}
+	f.database.complete(from.Database, given)
 }
 
 // sizeText is a size as a flag takes it: exact, with a unit where it is a whole one;

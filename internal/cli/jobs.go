@@ -110,7 +110,11 @@ func (a *app) jobLines(ctx context.Context, d *daemon.Daemon, all bool) ([]jobLi
 	for _, job := range a.settings.File.Jobs {
 		key := capstan.JobKey(job.Name)
 		configured[key] = true
-		lines = append(lines, jobLine{Job: key, Configured: true, Sources: job.Sources, Volumes: job.To})
+		sources := make([]string, len(job.Sources))
+		for i, source := range job.Sources {
+			sources[i] = daemon.Shown(source)
+		}
+		lines = append(lines, jobLine{Job: key, Configured: true, Sources: sources, Volumes: job.To})
 	}
 	if !all {
 		return lines, nil

@@ -15,7 +15,8 @@ import (
 )
 
 func (a *app) pgDumpCommand() *cobra.Command {
-	options := postgres.Options{}
+	var database databaseFlags
+	var options postgres.Options
 	var dir, compress string
 	cmd := &cobra.Command{
 		Use: "dump URL -o DIR", Short: "Dump a database into a directory that the stock pg_restore restores",
@@ -44,6 +45,7 @@ Exit codes: 0 dumped; 1 failed, nothing is left; 2 wrong usage; 4 refused for sa
   capstan pg dump postgres://db1/app -o /srv/dumps/app --json | tail -1 | jq .receipt.inflicted`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			database.into(&options)
 			options.URL = args[0]
 			if dir == "" {
 				return usage("name the directory that the dump is written to with -o DIR")
@@ -60,18 +62,9 @@ Exit codes: 0 dumped; 1 failed, nothing is left; 2 wrong usage; 4 refused for sa
 	}
 	f := cmd.Flags()
 	f.StringVarP(&dir, "output", "o", "", "directory that the dump is written to")
-	f.IntVar(&options.Jobs, "jobs", 0, "sessions that read data (default as many as there are cores, at most 4)")
-	f.DurationVar(&options.LockTimeout, "lock-timeout", postgres.DefaultLockTimeout, "how long to wait for one table before all are let go for a moment; less than the server's deadlock_timeout")
-	f.DurationVar(&options.LockWait, "lock-wait", postgres.DefaultLockWait, "give up when not all tables could be locked for this long")
-	f.StringArrayVar(&options.Tables, "table", nil, "only tables that match; may be repeated")
-	f.StringArrayVar(&options.ExcludeTables, "exclude-table", nil, "no tables that match; may be repeated")
-	f.StringArrayVar(&options.Schemas, "schema", nil, "only schemas that match; may be repeated")
-	f.StringArrayVar(&options.ExcludeSchemas, "exclude-schema", nil, "no schemas that match; may be repeated")
-	f.StringArrayVar(&options.ExcludeTableData, "exclude-table-data", nil, "the definition, not the data of tables that match; may be repeated")
-	f.StringArrayVar(&options.First, "first", nil, "read and release this table before the others (schema.table or table, with * and ?); may be repeated")
+	database.add(f)
 	f.StringVar(&compress, "compress", "", "zstd, gzip or none (default zstd; gzip with pg_dump 15 or older, whose pg_restore reads nothing else)")
 	f.IntVar(&options.Level, "level", 0, "compression level: zstd 1 to 19, gzip 1 to 9 (default 1)")
-	f.StringVar(&options.PgDump, "pg-dump", "", "path of the pg_dump to use (default the one that fits the server, from PATH or where packages put it)")
 	f.DurationVar(&options.StallWarn, "stall-warn", config.DefaultStallWarn, "warn when nothing has been read for this long; 0: never")
 	f.DurationVar(&options.StallFail, "stall-fail", config.DefaultStallFail, "then end the dump; 0: never")
 	return cmd

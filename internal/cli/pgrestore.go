@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"capstan"
+	"capstan/internal/daemon"
 	"capstan/internal/disk"
 	"capstan/internal/output"
 	"capstan/internal/progress"
@@ -16,10 +17,13 @@ import (
 
 func (a *app) pgRestoreCommand() *cobra.Command {
 	var options postgres.Options
+	var from setDumpFlags
 	cmd := &cobra.Command{
-		Use: "restore DIR --to URL", Short: "Restore a dump into a database, through the pg_restore that fits",
-		Long: `Restore a dump in pg_dump's directory format (capstan pg dump, pg_dump -Fd) into a
-database: the one that the URL names. The pg_restore is found by version, that of the
+		Use: "restore DIR|SET --to URL", Short: "Restore a dump into a database, through the pg_restore that fits",
+		Long: `Restore a dump in pg_dump's directory format (capstan pg dump, pg_dump -Fd), or that of
+a set (capstan backup postgres://…), into a database: the one that the URL names. Of a
+set, what is wanted is first brought to the stage and proven; what is damaged is named
+by table, and nothing is changed then (exit 3). The pg_restore is found by version, that of the
 server's own major first; one that cannot read the dump is not used.
 
 With --create the database is made, as the dumped one was, under the name that the URL
@@ -31,12 +35,18 @@ triggers, rights and sequences, a foreign key only with both of its tables. Obje
 that could not be restored are named, all others are there, and it exits 3.`,
 		Example: `  capstan pg restore /backup/app --to postgres://postgres@db/app_copy --create
   capstan pg restore /backup/app --to postgres://postgres@db/app --clean --jobs 4
-  capstan pg restore /backup/app --to postgres://postgres@db/empty --table public.orders`,
+  capstan pg restore /backup/app --to postgres://postgres@db/empty --table public.orders
+  capstan pg restore latest --job app --to postgres://postgres@db/app_copy --create`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			options.Dir = args[0]
 			if options.URL == "" {
 				return usage("name the database with --to URL")
+			}
+			if isSet(args[0]) {
+				return a.withKeys(cmd.Context(), &from.keys, func(ctx context.Context, d *daemon.Daemon) error {
+					return a.pgRestoreSet(ctx, d, args[0], options, &from)
+				})
 			}
 			if err := a.open(cmd.Context()); err != nil {
 				return err
@@ -44,6 +54,8 @@ that could not be restored are named, all others are there, and it exits 3.`,
 			return a.told(a.pgRestore(cmd.Context(), options))
 		},
 	}
+	from.add(cmd, true)
+	a.jobFlag(cmd)
 	f := cmd.Flags()
 	f.StringVar(&options.URL, "to", "", "connection URL of the database to restore into")
 	f.BoolVar(&options.Create, "create", false, "make the database, with the settings of the dumped one")
@@ -59,18 +71,21 @@ that could not be restored are named, all others are there, and it exits 3.`,
 
 func (a *app) pgRestore(ctx context.Context, options postgres.Options) error {
 	tracker := progress.New(nil)
-	return a.shown(ctx, tracker, view, func(ctx context.Context) error {
-		env := postgres.Env{Disk: disk.FS{}, Tracker: tracker, Say: a.printer.Info, Warn: a.printer.Warn}
-		summary, err := postgres.Restore(ctx, env, options)
-		if summary.Objects == 0 && err != nil {
-			return err // it did not begin
-		}
-		a.finish(ctx, pgRestoreText(summary), struct {
-			Type string `json:"type"`
-			postgres.Summary
-		}{"summary", summary})
-		return err
-	})
+	return a.shown(ctx, tracker, view, func(ctx context.Context) error { return a.pgRestoreDir(ctx, tracker, options) })
+}
+
+// pgRestoreDir restores a dump that lies in a directory.
+func (a *app) pgRestoreDir(ctx context.Context, tracker *progress.Tracker, options postgres.Options) error {
+	env := postgres.Env{Disk: disk.FS{}, Tracker: tracker, Say: a.printer.Info, Warn: a.printer.Warn}
+	summary, err := postgres.Restore(ctx, env, options)
+	if summary.Objects == 0 && err != nil {
+		return err // it did not begin
+	}
+	a.finish(ctx, pgRestoreText(summary), struct {
+		Type string `json:"type"`
+		postgres.Summary
+	}{"summary", summary})
+	return err
 }
 
 // shownProblems is how many problems people are told of; all are in --json.

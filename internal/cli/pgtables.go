@@ -12,16 +12,24 @@ import (
 
 	"capstan"
 	"capstan/internal/copytext"
+	"capstan/internal/daemon"
 	"capstan/internal/pgdump"
 )
 
 func (a *app) pgLsCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "ls DIR", Short: "List the tables of a dump",
-		Long:    "List the tables whose rows are in a dump in pg_dump's directory format, with the size of\ntheir files. No server is needed.",
-		Example: "  capstan pg ls /backup/app\n  capstan pg ls /backup/app --json | jq -r .columns",
+	var from setDumpFlags
+	cmd := &cobra.Command{
+		Use: "ls DIR|SET", Short: "List the tables of a dump",
+		Long: `List the tables whose rows are in a dump in pg_dump's directory format, or in those of a
+set, with the size of their files. No server is needed.`,
+		Example: "  capstan pg ls /backup/app\n  capstan pg ls latest --job app\n  capstan pg ls /backup/app --json | jq -r .columns",
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if isSet(args[0]) {
+				return a.withKeys(cmd.Context(), &from.keys, func(ctx context.Context, d *daemon.Daemon) error {
+					return a.pgLsSet(ctx, d, args[0], &from)
+				})
+			}
 			if err := a.open(cmd.Context()); err != nil {
 				return err
 			}
@@ -32,6 +40,9 @@ func (a *app) pgLsCommand() *cobra.Command {
 			return errors.Join(a.pgLs(dump), a.out.Flush())
 		},
 	}
+	from.add(cmd, false)
+	a.jobFlag(cmd)
+	return cmd
 }
 
 func (a *app) pgLs(dump *pgdump.Dump) error {
@@ -53,15 +64,21 @@ func (a *app) pgLs(dump *pgdump.Dump) error {
 
 func (a *app) pgCatCommand() *cobra.Command {
 	var csv bool
+	var from setDumpFlags
 	cmd := &cobra.Command{
-		Use: "cat DIR TABLE", Short: "Write the rows of one table of a dump, as text of COPY or as CSV",
-		Long: `Write the rows of one table of a dump in pg_dump's directory format to stdout, without
-a server: as the text that COPY … FROM takes, or with --csv as comma-separated values
+		Use: "cat DIR|SET TABLE", Short: "Write the rows of one table of a dump, as text of COPY or as CSV",
+		Long: `Write the rows of one table of a dump in pg_dump's directory format, or in a set, to
+stdout, without a server: as the text that COPY … FROM takes, or with --csv as comma-separated values
 with a line of column names first (NULL is nothing, an empty string stands in quotes).
 Damage is an error (exit 3) that names the row; what stands before it has been written.`,
-		Example: "  capstan pg cat /backup/app public.orders --csv > orders.csv\n  capstan pg cat /backup/app orders | psql -c 'copy orders from stdin' postgres://db/app",
+		Example: "  capstan pg cat /backup/app public.orders --csv > orders.csv\n  capstan pg cat 2026-11_000001 orders\n  capstan pg cat /backup/app orders | psql -c 'copy orders from stdin' postgres://db/app",
 		Args:    usageArgs(cobra.ExactArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if isSet(args[0]) {
+				return a.withKeys(cmd.Context(), &from.keys, func(ctx context.Context, d *daemon.Daemon) error {
+					return a.pgCatSet(ctx, d, args, csv, &from)
+				})
+			}
 			if err := a.open(cmd.Context()); err != nil {
 				return err
 			}
@@ -77,6 +94,8 @@ Damage is an error (exit 3) that names the row; what stands before it has been w
 		},
 	}
 	cmd.Flags().BoolVar(&csv, "csv", false, "comma-separated values")
+	from.add(cmd, false)
+	a.jobFlag(cmd)
 	return cmd
 }
 

@@ -69,6 +69,7 @@ type Job struct {
 	Pre, Post     []Hook
 	Keep          policy.Rules // which sets retention keeps; empty: all
 	ForgetAfter   bool         // let the others go after a complete backup
+	Database      Database
 
 	at map[string]Position // of the keys that the file gives, for later checks
 }

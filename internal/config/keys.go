@@ -200,7 +200,7 @@ func (v value) locations() []string {
 }
 
 func (r *reader) readDefaults(v value) {
-	r.defaults.at = fields(v, sharedKeys[:], &r.defaults)
+	r.defaults.at = fields(v, jobKeys(), &r.defaults)
 	r.defaults.check(v, "defaults")
 }
 
@@ -209,7 +209,7 @@ func readJobs(v value, f *File) {
 		job := v.r.defaults.clone()
 		job.Name = name
 		before := len(v.r.problems)
-		maps.Copy(job.at, fields(v, slices.Concat(ownKeys[:], sharedKeys[:]), &job))
+		maps.Copy(job.at, fields(v, slices.Concat(ownKeys[:], jobKeys()), &job))
 		// One problem is enough: a value that could not be read is not called missing.
 		whole := len(v.r.problems) == before
 		if _, given := job.at["sources"]; len(job.Sources) == 0 && (whole || (v.isMapping() && !given)) {

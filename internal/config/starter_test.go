@@ -9,7 +9,7 @@ import (
 
 // allKeys are the keys of all tables.
 func allKeys() []string {
-	return slices.Concat(names(fileKeys[:]), names(volumeKeys[:]), names(poolKeys[:]), names(sharedKeys[:]), names(ownKeys[:]), names(postKeys[:]), names(secretKeys[:]), names(keepKeys[:]))
+	return slices.Concat(names(fileKeys[:]), names(volumeKeys[:]), names(poolKeys[:]), names(jobKeys()), names(ownKeys[:]), names(postKeys[:]), names(secretKeys[:]), names(keepKeys[:]))
 }
 
 func TestStarterIsValid(t *testing.T) {

@@ -52,7 +52,7 @@ func (v value) place() (string, bool) {
 	if !ok {
 		return "", false
 	}
-	if scheme.MatchString(text) || strings.HasPrefix(text, "service=") {
+	if scheme.MatchString(text) || keywords.MatchString(text) {
 		return text, true
 	}
 	return v.absolute(text)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"capstan"
+	"capstan/internal/source/dumps"
 	"capstan/internal/source/files"
 )
 
@@ -21,16 +22,25 @@ type SourceOptions struct {
 	IgnoreCacheDirs bool
 	Memory          capstan.Bytes
 	Hooks           files.Hooks
+	Databases       DatabaseOptions
 }
 
-// Sources makes the sources that the user named. Two of the same base name are
-// numbered ("data", "data-2"). The directories that are written to (volumes, by
+// Sources makes the sources that the user named: file trees and databases. Two of the
+// same base name are numbered ("data", "data-2"). The directories that are written to (volumes, by
 // their VolumePath, which need not be there yet, and the stage) and the home are left
 // out where they lie within a source: a backup that reads what it writes has no end.
 func (d *Daemon) Sources(specs, written []string, options SourceOptions) ([]capstan.Source, error) {
 	used := map[string]bool{}
 	var sources []capstan.Source
 	for _, spec := range specs {
+		if dumps.Is(spec) {
+			source, err := d.database(spec, used, options.Databases)
+			if err != nil {
+				return nil, err
+			}
+			sources = append(sources, source)
+			continue
+		}
 		if err := onlyFiles("source", spec); err != nil {
 			return nil, err
 		}
@@ -125,7 +135,10 @@ func onlyFiles(what, spec string) error {
 	if spec == "" {
 		return &capstan.Error{Class: capstan.ErrUsage, Op: what, Err: errors.New("its name is empty")}
 	}
-	for _, scheme := range []string{"postgres://", "postgresql://", "service=", "s3://", "supabase://", "tape:", "pool:"} {
+	if dumps.Is(spec) {
+		return &capstan.Error{Class: capstan.ErrUsage, Op: what, Object: Shown(spec), Err: errors.New("a database is a source, and nothing else"), Next: "give a path"}
+	}
+	for _, scheme := range []string{"s3://", "supabase://", "tape:", "pool:"} {
 		if strings.HasPrefix(spec, scheme) {
 			return &capstan.Error{
 				Class: capstan.ErrUsage, Op: what, Object: redact(spec),

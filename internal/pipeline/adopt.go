@@ -186,6 +186,9 @@ func (r *backupRun) adoptArchives(ctx context.Context, set capstan.SetID) (int, 
 	if err := r.giveUpUnended(ctx, set, kept); err != nil {
 		return 0, err
 	}
+	if err := r.giveUpSnapshots(ctx, set, kept); err != nil {
+		return 0, err
+	}
 	r.adopted = map[capstan.ArchiveNumber]bool{}
 	known := make(map[string]bool, len(kept))
 	for _, archive := range kept {

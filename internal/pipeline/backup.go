@@ -149,6 +149,7 @@ type backupRun struct {
 	tally   tally
 	adopted map[capstan.ArchiveNumber]bool // sealed by an interrupted run of this set
 	stale   map[capstan.ArchiveNumber]bool // of these, those that hold what the source has no more
+	taken   map[string]bool                // names of the sources whose snapshot is packed
 	draft   *draft                         // of the manifest, when all is packed; nil: it is made from the catalog
 	queue   atomic.Pointer[copier.Queue]   // to the volumes; nil without a stage, and before it is started
 	started time.Time
@@ -218,7 +219,7 @@ func (r *backupRun) scan(ctx context.Context, packer *archive.Packer, sink *sink
 	defer stage.End()
 	for _, source := range r.Sources {
 		stored, err := r.leftovers(ctx, source.Name())
-		if err == nil {
+		if err == nil && !r.hasSnapshot(source) {
 			err = source.Scan(ctx, baseline, func(ctx context.Context, batch capstan.Batch) error {
 				return r.take(ctx, batch, stored, packer, sink)
 			})
@@ -270,6 +271,9 @@ func (r *backupRun) take(ctx context.Context, batch capstan.Batch, stored *lefto
 		case capstan.OutcomeExcluded, capstan.OutcomeVanished, capstan.OutcomeFailed:
 			recorded = append(recorded, item.Entry)
 		}
+	}
+	if err == nil && batch.Flush {
+		err = packer.Flush(ctx)
 	}
 	r.Tracker.Count(int64(held), 0, 0)
 	r.Tracker.Stage(stageScan).Moved(0, int64(len(batch.Items)))

@@ -25,6 +25,10 @@ func (r *backupRun) base(ctx context.Context) (capstan.SetID, error) {
 	if r.Mode != Incremental && r.Mode != Differential {
 		return "", nil
 	}
+	if r.onlySnapshots() {
+		r.Say("a database is always dumped whole: this set is a full one")
+		return "", nil
+	}
 	sets, err := r.Catalog.Sets(ctx, catalog.SetFilter{Job: r.Job})
 	if err != nil {
 		return "", err

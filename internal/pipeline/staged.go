@@ -195,7 +195,11 @@ func (r *backupRun) fitArchives(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if most := max(usage.Quota/3, archive.MinArchive); r.ArchiveSize > most {
+	room := usage.Quota
+	if r.anySnapshot() {
+		room -= r.Stage.SpoolRoom()
+	}
+	if most := max(room/3, archive.MinArchive); r.ArchiveSize > most {
 		r.Say("archives are cut at %s, since the stage holds %s", most, usage.Quota)
 		r.ArchiveSize = most
 	}

@@ -6,10 +6,14 @@ import (
 	"capstan/internal/progress"
 )
 
+// StageScan is the stage that reads the sources of a backup. A source that waits for
+// work of its own says so there.
+const StageScan = "scan"
+
 // The stages of a backup, as progress and reports name them.
 const (
 	stageBegin    = "begin"
-	stageScan     = "scan"
+	stageScan     = StageScan
 	stagePack     = archive.StagePack
 	stageWrite    = archive.StageWrite
 	stageCommit   = "commit"

@@ -33,7 +33,7 @@ func (p Patience) limits() progress.Limits {
 		Still: limit,
 		Waits: map[progress.Resource]progress.Limit{
 			progress.ForVolume: limit, progress.ForDrive: limit, progress.ForNetwork: limit,
-			progress.ForSource: limit, progress.ForCatalog: limit, forStart: limit,
+			progress.ForSource: limit, progress.ForServer: limit, progress.ForCatalog: limit, forStart: limit,
 			progress.ForLock: told, progress.ForSpace: told,
 		},
 		Grace: p.Grace,

@@ -9,6 +9,7 @@
 //	capstan-stage.json       the marker: an id, and the catalog that the stage belongs to
 //	temp/SET/NAME            files being written, or left by a kill
 //	final/SET/NAME           sealed files
+//	spool/OWNER.N/           files on their way into an archive, see Spool
 //	orphans/SET/NAME         what Reconcile has set aside; not counted any more
 //	ledger/lock              whoever looks at the ledger holds it, for milliseconds
 //	ledger/OWNER.lock        held for as long as its owner lives: an opened Stage
@@ -36,8 +37,8 @@
 //
 // # The quota
 //
-// It counts every byte of temp and final and every byte that is reserved and not
-// yet written, of all processes. There is no total that could drift: whoever
+// It counts every byte of temp and final, what spools have taken, and every byte that
+// is reserved and not yet written, of all processes. There is no total that could drift: whoever
 // wants room takes the lock of the ledger, adds up the directories and the
 // records of the owners that live, and enters its own reservation. An owner
 // whose lock is free is dead: its reservations end there, and its unsealed

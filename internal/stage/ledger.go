@@ -127,6 +127,9 @@ func (s *Stage) join(ctx context.Context, o Options) error {
 		if err := l.sweep(); err != nil {
 			return err
 		}
+		if err := l.sweepSpools(); err != nil {
+			return err
+		}
 		view, err := l.survey()
 		if err != nil {
 			return err

@@ -298,7 +298,7 @@ func FuzzMarker(f *testing.F) {
 func FuzzRecord(f *testing.F) {
 	r := record{
 		Format: recordFormat, PID: 7, Sets: []capstan.SetID{setOne},
-		Holds: []hold{{1, 10, setOne, nameOne}}, Requests: []request{{1, 0, 5}},
+		Holds: []hold{{ID: 1, Bytes: 10, Set: setOne, Name: nameOne}, {ID: 2, Bytes: 9, Spool: true, Written: 3}}, Requests: []request{{1, 0, 5}},
 	}
 	data, err := r.encode(300)
 	if err != nil {

@@ -68,7 +68,7 @@ func (v *survey) judge(ticket uint64) verdict {
 
 // stuck reports whether a request must fail, since it would wait for ever and
 // others with it: nothing lies sealed, so no volume will free anything, and every
-// hold is itself waiting to grow. The last one of these fails, and what it held
+// hold is itself waiting to grow, or a spool's. The last one of these fails, and what it held
 // helps the others; without any, what fills the stage is nobody's, and the first
 // request fails. A lack of room on the filesystem is not judged, since others than
 // the stage may make some.
@@ -76,16 +76,18 @@ func (v *survey) stuck(queue []queued, mine queued) bool {
 	if v.sealed > 0 {
 		return false
 	}
-	holds, growing := 0, 0
+	growing := 0
 	for _, r := range v.records {
-		holds += len(r.Holds)
+		if patient(r) > 0 {
+			return false
+		}
 	}
 	for _, q := range queue {
 		if q.Hold != 0 {
 			growing++
 		}
 	}
-	if holds != growing || queue[0].Bytes <= queue[0].quota-v.used() {
+	if queue[0].Bytes <= queue[0].quota-v.used() {
 		return false
 	}
 	return queue[max(growing, 1)-1].Ticket == mine.Ticket

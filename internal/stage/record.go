@@ -36,6 +36,10 @@ type hold struct {
 	Bytes capstan.Bytes `json:"bytes"`
 	Set   capstan.SetID `json:"set,omitempty"`
 	Name  string        `json:"name,omitempty"`
+	// Spool marks the room of a Spool, and Written is how much of it lies on the file
+	// system.
+	Spool   bool          `json:"spool,omitempty"`
+	Written capstan.Bytes `json:"written,omitempty"`
 }
 
 // request is a wait for room.

@@ -58,11 +58,17 @@ type demand struct {
 	ticket uint64        // of the request in the ledger; 0: none
 	got    capstan.Bytes // that was granted
 	detail string        // who has the room, while it is not granted
+	// declare is told of the wait; nil: the stage's hook.
+	declare func(on, detail string) (done func())
 }
 
 // obtain waits for a demand to be granted. Afterwards d.hold has d.got bytes more.
 func (s *Stage) obtain(ctx context.Context, d *demand) (err error) {
-	declare, done := s.declare, func() {}
+	tell := s.declare
+	if d.declare != nil {
+		tell = d.declare
+	}
+	declare, done := tell, func() {}
 	defer func() {
 		done()
 		if err != nil {
@@ -81,7 +87,7 @@ func (s *Stage) obtain(ctx context.Context, d *demand) (err error) {
 			return err
 		}
 		if !waits {
-			done = s.declare("space", d.detail)
+			done = tell("space", d.detail)
 			declare = func(string, string) func() { return func() {} } // one wait at a time
 		}
 		// A stage of very many files takes long to look at; that must not become all

@@ -157,7 +157,7 @@ func (v *survey) count() {
 	named := map[place]bool{}
 	for _, r := range v.records {
 		for _, h := range r.Holds {
-			size := capstan.Bytes(0)
+			size := h.Written
 			if h.Name != "" {
 				size, named[h.place()] = sizes[h.place()], true
 			}

@@ -36,6 +36,7 @@ type dump struct {
 
 	finishing *errgroup.Group // files on their way to the medium
 	receipt   *ledger
+	spool     Spool // that gets the files as they are complete; nil: they stay in directory
 }
 
 // Summary is what a dump came to.
@@ -64,23 +65,29 @@ func Dump(ctx context.Context, env Env, options Options, dir string) (summary Su
 		return Summary{}, err
 	}
 	defer func() { err = errors.Join(err, place.close()) }()
-	d := &dump{env: env, options: options, directory: place, receipt: newLedger()}
-	// Its sessions end with the work, in every case.
-	own := &sessions{url: options.URL}
+	return (&dump{env: env, options: options, directory: place, receipt: newLedger()}).whole(ctx)
+}
+
+// whole makes the dump; its sessions end with it, in every case.
+func (d *dump) whole(ctx context.Context) (_ Summary, err error) {
+	own := d.sessions()
 	defer func() { own.end(context.WithoutCancel(ctx), err != nil) }()
-	if err := d.begin(ctx, own); err != nil {
+	if err := d.stage("connect", func() error { return d.begin(ctx, own) }); err != nil {
 		return Summary{}, err
 	}
 	looking, stop := context.WithCancel(ctx)
 	looked := make(chan struct{})
 	go func() {
 		defer close(looked)
-		d.monitor.watch(looking, env.Warn)
+		d.monitor.watch(looking, d.env.Warn)
 	}()
 	defer func() {
 		stop()
 		<-looked
 	}()
+	if d.spool != nil { // whoever takes the files watches the whole of it
+		return d.run(ctx)
+	}
 	return d.watched(ctx)
 }
 
@@ -229,7 +236,9 @@ func (d *dump) run(ctx context.Context) (_ Summary, err error) {
 	if err != nil {
 		return Summary{}, err
 	}
-	d.env.Tracker.Total(int64(len(h.data)+len(objects)), 0)
+	if d.spool == nil {
+		d.env.Tracker.Total(int64(len(h.data)+len(objects)), 0)
+	}
 	if err := d.read(ctx, h, objects); err != nil {
 		return Summary{}, err
 	}
@@ -239,15 +248,17 @@ func (d *dump) run(ctx context.Context) (_ Summary, err error) {
 		Snapshot: h.taken.UTC(), SnapshotSeconds: time.Since(h.taken).Seconds(), Attempts: d.attempts, LockSeconds: locked.Sub(began).Seconds(),
 		Inflicted: d.monitor.longest(), Tables: d.receipt.tables(h), Large: d.receipt.objects,
 	}
-	if err := d.seal(h, r); err != nil {
+	if err := d.stage("seal", func() error { return d.seal(h, r) }); err != nil {
 		return Summary{}, err
 	}
 	s := Summary{Type: "summary", Dir: d.directory.final, Status: "complete", Tables: len(h.data), Seconds: time.Since(began).Seconds(), Receipt: r}
 	for _, t := range r.Tables {
 		s.Rows += t.Rows
 	}
-	snapshot := d.env.Tracker.Snapshot()
-	s.BytesIn, s.BytesOut = snapshot.BytesIn, snapshot.BytesOut
+	if d.spool == nil {
+		snapshot := d.env.Tracker.Snapshot()
+		s.BytesIn, s.BytesOut = snapshot.BytesIn, snapshot.BytesOut
+	}
 	return s, nil
 }
 
@@ -297,7 +308,7 @@ func (d *dump) divide(h *held) (left []*table, err error) {
 			delete(h.shares, t)
 			if had[t] && len(t.copies) == 1 {
 				s := newShare(t, t.copies[0])
-				if s.spool, err = d.create(s.datum.file); err != nil {
+				if s.spool, err = d.create(s.datum.file, s.datum.tag); err != nil {
 					return nil, err
 				}
 				h.shares[t] = s
@@ -374,7 +385,7 @@ func (d *dump) readLoose(ctx context.Context, h *held, conn *pgconn.PgConn, obje
 // wrote counts a data file that is complete.
 func (d *dump) wrote(c *datum, r pgcopy.Result) {
 	d.receipt.data(c, r)
-	d.env.Tracker.Count(1, 0, 0)
+	d.count(1, 0, 0)
 }
 
 // seal writes the table of contents with the compression that the files have, makes
@@ -406,6 +417,9 @@ func (d *dump) seal(h *held, r Receipt) error {
 	}
 	if err := d.env.Disk.WriteNew(d.directory.path(ReceiptName), append(receipt, '\n')); err != nil {
 		return err
+	}
+	if d.spool != nil {
+		return d.handOver(h.large)
 	}
 	return d.directory.publish()
 }

@@ -112,7 +112,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // attempt tries once, with the tables that the last attempt saw; nil: none has.
 func (d *dump) attempt(ctx context.Context, names []string) (_ *held, err error) {
-	h := &held{crew: &sessions{url: d.options.URL}, shares: map[*table]*share{}}
+	h := &held{crew: d.sessions(), shares: map[*table]*share{}}
 	defer func() {
 		if err != nil {
 			h.crew.end(context.WithoutCancel(ctx), true)

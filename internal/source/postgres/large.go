@@ -80,7 +80,7 @@ func (d *dump) readLarge(ctx context.Context, conn *pgconn.PgConn, objects []lar
 // readObject writes one object, of which the beginning was read already.
 func (d *dump) readObject(ctx context.Context, stage *progress.Stage, conn *pgconn.PgConn, f *frames, o largeObject, piece []byte) (err error) {
 	stage.Object(o.oid)
-	file, err := d.create(o.file)
+	file, err := d.create(o.file, "large object "+o.oid)
 	if err != nil {
 		return err
 	}
@@ -89,14 +89,14 @@ func (d *dump) readObject(ctx context.Context, stage *progress.Stage, conn *pgco
 			file.abandon()
 		}
 	}()
-	f.begin(file.write)
+	f.begin(file.filler(ctx, stage))
 	total, want := int64(0), largePiece
 	for {
 		if _, err := f.Write(piece); err != nil {
 			return err
 		}
 		stage.Moved(capstan.Bytes(len(piece)), 0)
-		d.env.Tracker.Count(0, capstan.Bytes(len(piece)), 0)
+		d.count(0, capstan.Bytes(len(piece)), 0)
 		total += int64(len(piece))
 		if len(piece) < want {
 			break
@@ -112,7 +112,7 @@ func (d *dump) readObject(ctx context.Context, stage *progress.Stage, conn *pgco
 		return err
 	}
 	file.finish()
-	d.env.Tracker.Count(1, 0, 0)
+	d.count(1, 0, 0)
 	d.receipt.large(total)
 	return nil
 }

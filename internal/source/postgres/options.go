@@ -24,6 +24,8 @@ type Env struct {
 // Options say what is dumped and how. Patterns are those of pg_dump.
 type Options struct {
 	URL string // or keywords, as libpq reads them
+	// Database is dumped in the place of that of URL; empty: that one.
+	Database string
 	// PgDump is the program to use; empty: one that fits the server is looked for.
 	PgDump string
 	Jobs   int // sessions that read data; 0: as many as this machine has cores, at most 4

@@ -143,7 +143,7 @@ func TestPartsLieInOrder(t *testing.T) {
 		}
 		s := newShare(&table{pages: 8 * partBytes / pageBytes}, &datum{Copy: pgproxy.Copy{Columns: "a"}, file: "1.dat"})
 		var err error
-		if s.spool, err = d.create("1.dat"); err != nil {
+		if s.spool, err = d.create("1.dat", "t"); err != nil {
 			t.Fatal(err)
 		}
 		random := rand.New(rand.NewPCG(seed, uint64(round)))

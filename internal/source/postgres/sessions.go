@@ -21,9 +21,10 @@ const endPatience = 5 * time.Second
 // sessions are the connections of one dump. All of them are ended with it, however it
 // ends: a session that is left behind would keep its locks.
 type sessions struct {
-	url  string
-	mu   sync.Mutex
-	open map[*pgconn.PgConn]ending
+	url      string
+	database string // in the place of that of url; empty: that one
+	mu       sync.Mutex
+	open     map[*pgconn.PgConn]ending
 }
 
 // ending ends a session; abrupt says that it may be in the middle of a statement.
@@ -31,7 +32,7 @@ type ending func(ctx context.Context, abrupt bool)
 
 // connect makes one more connection.
 func (s *sessions) connect(ctx context.Context) (*pgconn.PgConn, error) {
-	conn, err := pg.Connect(ctx, s.url)
+	conn, err := pg.ConnectTo(ctx, s.url, s.database)
 	if err != nil {
 		return nil, err
 	}

@@ -68,11 +68,13 @@ func (f *frames) flush() error {
 // spool writes one file of the dump.
 type spool struct {
 	d    *dump
+	name string // as it is stored
+	tag  string // of what is in it
 	file *disk.File
 }
 
-// create makes a data file; what pg_dump put in its place is removed.
-func (d *dump) create(name string) (*spool, error) {
+// create makes a data file for what tag names; what pg_dump put in its place is removed.
+func (d *dump) create(name, tag string) (*spool, error) {
 	path := d.directory.path(name)
 	if err := d.env.Disk.Remove(path); err != nil {
 		return nil, err
@@ -81,15 +83,17 @@ func (d *dump) create(name string) (*spool, error) {
 	if err != nil {
 		return nil, err
 	}
-	file.DropBehind()
-	return &spool{d: d, file: file}, nil
+	if d.spool == nil {
+		file.DropBehind()
+	}
+	return &spool{d: d, name: name + d.options.suffix(), tag: tag, file: file}, nil
 }
 
 func (s *spool) write(frame []byte) error {
 	if _, err := s.file.Write(frame); err != nil {
 		return err
 	}
-	s.d.env.Tracker.Count(0, 0, capstan.Bytes(len(frame)))
+	s.d.count(0, 0, capstan.Bytes(len(frame)))
 	return nil
 }
 
@@ -97,6 +101,9 @@ func (s *spool) write(frame []byte) error {
 // lock is not held for the sake of a disk.
 func (s *spool) finish() {
 	s.d.finishing.Go(func() error {
+		if s.d.spool != nil {
+			return s.keep()
+		}
 		if err := s.file.Sync(); err != nil {
 			return err
 		}

@@ -154,7 +154,7 @@ const dataEnd = "\\.\n\n\n"
 // the same round trip.
 func (d *dump) readTable(ctx context.Context, stage *progress.Stage, stream *pgcopy.Session, f *frames, c *datum, before string) (err error) {
 	stage.Object(c.tag)
-	file, err := d.create(c.file)
+	file, err := d.create(c.file, c.tag)
 	if err != nil {
 		return err
 	}
@@ -163,7 +163,7 @@ func (d *dump) readTable(ctx context.Context, stage *progress.Stage, stream *pgc
 			file.abandon()
 		}
 	}()
-	f.begin(file.write)
+	f.begin(file.filler(ctx, stage))
 	result, err := d.copy(ctx, stage, stream, before+c.SQL, f)
 	if err != nil {
 		return failure("read table", c.tag, err)
@@ -184,7 +184,13 @@ func (d *dump) readTable(ctx context.Context, stage *progress.Stage, stream *pgc
 func (d *dump) readParts(ctx context.Context, stage *progress.Stage, w *worker, s *share, before string) error {
 	stage.Object(s.datum.tag)
 	for p, ok := s.take(); ok; p, ok = s.take() {
-		w.frames.begin(func(frame []byte) error { return s.write(p, frame) })
+		w.frames.begin(func(frame []byte) error {
+			// Before it waits for the others at this table: each declares its own wait for room.
+			if err := s.spool.grow(ctx, stage, len(frame)); err != nil {
+				return err
+			}
+			return s.write(p, frame)
+		})
 		result, err := d.copy(ctx, stage, w.stream, before+s.statement(p), w.frames)
 		if err != nil {
 			return failure("read table", s.datum.tag, err)
@@ -224,7 +230,7 @@ func (d *dump) copy(ctx context.Context, stage *progress.Stage, stream *pgcopy.S
 			waiting = nil
 		}
 		stage.Moved(capstan.Bytes(n), 0)
-		d.env.Tracker.Count(0, capstan.Bytes(n), 0)
+		d.count(0, capstan.Bytes(n), 0)
 	}}
 	result, err := stream.Copy(ctx, sql, counted)
 	counted.flush()

@@ -126,3 +126,22 @@ func list(ids []int32) string {
 	}
 	return b.String()
 }
+
+// Files are the data files that a restore of a dump reads, by their names in the table
+// of contents, without suffixes; nil: all of them.
+func (o Options) Files(toc *pgtoc.Archive) (map[string]bool, error) {
+	ids, err := o.chosen(toc)
+	if err != nil || ids == nil {
+		return nil, err
+	}
+	files, wanted := map[string]bool{}, make(map[int32]bool, len(ids))
+	for _, id := range ids {
+		wanted[id] = true
+	}
+	for i := range toc.Entries {
+		if e := &toc.Entries[i]; e.File.Value != "" && wanted[e.DumpID] {
+			files[e.File.Value] = true
+		}
+	}
+	return files, nil
+}
