@@ -12,6 +12,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"capstan/internal/rowsum"
 )
 
 // Session is a connection that COPY statements are carried out on.
@@ -26,6 +28,7 @@ type Session struct {
 type Result struct {
 	Rows  int64
 	Bytes int64 // of data, as COPY writes it
+	Sum   rowsum.Sum
 }
 
 // Take takes an idle connection over; conn must not be used any more, also not closed.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"capstan/internal/capstantest/pgtest"
 	"capstan/internal/pgcopy"
+	"capstan/internal/rowsum"
 )
 
 // take connects and takes the connection over.
@@ -40,14 +42,19 @@ func TestSession(t *testing.T) {
 	t.Parallel()
 	s := pgtest.New(t, pgtest.Options{Major: 15, Memory: true})
 	s.Start()
-	s.Exec("create table t (n int, v text)", "insert into t select n, repeat('x', n * 100000) from generate_series(0, 20) n")
+	s.Exec("create table t (n int, v text)", "insert into t select n, repeat('x', n * 100000) from generate_series(0, 20) n", "insert into t select n, repeat('y', n % 40) from generate_series(21, 50000) n")
 	want := s.Text("select string_agg(n || chr(9) || v || chr(10), '' order by n) from t")
+
+	sum, _, err := rowsum.Text(strings.NewReader(want + "\\.\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
 
 	session := take(t, s)
 	for range 2 { // a row is longer than the buffer
 		var got bytes.Buffer
-		result, err := session.Copy(t.Context(), "begin; savepoint a; copy t to stdout", &got)
-		if err != nil || got.String() != want || result.Rows != 21 || result.Bytes != int64(len(want)) {
+		result, err := session.Copy(t.Context(), "begin; savepoint a; copy (select * from t order by n) to stdout", &got)
+		if err != nil || got.String() != want || result.Rows != 50001 || result.Sum != sum || result.Bytes != int64(len(want)) {
 			t.Fatalf("%+v, %d bytes, %v", result, got.Len(), err)
 		}
 		// What the server refuses ends the transaction, not the session.

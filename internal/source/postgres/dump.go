@@ -16,6 +16,7 @@ import (
 	"capstan/internal/pgcopy"
 	"capstan/internal/pgtoc"
 	"capstan/internal/progress"
+	"capstan/internal/rowsum"
 )
 
 // dump is one dump on its way.
@@ -248,7 +249,7 @@ func (d *dump) run(ctx context.Context) (_ Summary, err error) {
 		Snapshot: h.taken.UTC(), SnapshotSeconds: time.Since(h.taken).Seconds(), Attempts: d.attempts, LockSeconds: locked.Sub(began).Seconds(),
 		Inflicted: d.monitor.longest(), Tables: d.receipt.tables(h), Large: d.receipt.objects,
 	}
-	if err := d.stage("seal", func() error { return d.seal(h, r) }); err != nil {
+	if err := d.stage("seal", func() error { return d.seal(h, &r) }); err != nil {
 		return Summary{}, err
 	}
 	s := Summary{Type: "summary", Dir: d.directory.final, Status: "complete", Tables: len(h.data), Seconds: time.Since(began).Seconds(), Receipt: r}
@@ -390,7 +391,7 @@ func (d *dump) wrote(c *datum, r pgcopy.Result) {
 
 // seal writes the table of contents with the compression that the files have, makes
 // the rest durable, and gives the dump its name.
-func (d *dump) seal(h *held, r Receipt) error {
+func (d *dump) seal(h *held, r *Receipt) error {
 	switch d.options.Codec {
 	case capstan.CodecZstd:
 		h.toc.Compress(pgtoc.CompressionZstd)
@@ -399,9 +400,11 @@ func (d *dump) seal(h *held, r Receipt) error {
 	case capstan.CodecNone:
 		h.toc.Compress(pgtoc.CompressionNone)
 	}
-	if err := d.env.Disk.Replace(d.directory.path(tocName), h.toc.Append(nil)); err != nil {
+	contents := h.toc.Append(nil)
+	if err := d.env.Disk.Replace(d.directory.path(tocName), contents); err != nil {
 		return err
 	}
+	r.HashMethod, r.Contents = rowsum.Method, ReceiptOf(contents)
 	for _, name := range h.large {
 		list, err := d.env.Disk.ReadFile(d.directory.path(name), listLimit)
 		if err != nil {
