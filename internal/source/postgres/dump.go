@@ -31,6 +31,7 @@ type dump struct {
 
 	// What earlier attempts have learnt.
 	attempts int
+	printing map[string]string // of Receipt.Session
 	settings []string        // statements with which pg_dump sets its session up
 	dataless map[string]bool // tables whose definition alone is dumped
 	extra    []string        // tables that pg_dump reads and does not lock
@@ -149,6 +150,13 @@ func (d *dump) begin(ctx context.Context, own *sessions) error {
 	if err := d.unpooled(ctx, own, rows[0][2]); err != nil {
 		return err
 	}
+	if rows, err = texts(ctx, conn, printing); err != nil {
+		return err
+	}
+	d.printing = map[string]string{}
+	for _, row := range rows {
+		d.printing[row[0]] = row[1]
+	}
 	if err := d.fits(ctx); err != nil {
 		return err
 	}
@@ -159,6 +167,10 @@ func (d *dump) begin(ctx context.Context, own *sessions) error {
 const quiet = `SELECT pg_catalog.set_config('search_path', '', false);
 SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings
 WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')`
+
+// printing asks for what values are printed by and pg_dump does not set: all sessions
+// of the dump have the same.
+const printing = "SELECT name, setting FROM pg_catalog.pg_settings WHERE name IN ('TimeZone', 'bytea_output', 'lc_monetary', 'xmlbinary')"
 
 // poolLooks is how often two sessions are compared: a pooler that gives transactions
 // to whichever server is free gives both the same one sooner or later.
@@ -247,7 +259,7 @@ func (d *dump) run(ctx context.Context) (_ Summary, err error) {
 	r := Receipt{
 		Database: d.database, Server: d.server.String(), PgDump: d.client.Version.String(),
 		Snapshot: h.taken.UTC(), SnapshotSeconds: time.Since(h.taken).Seconds(), Attempts: d.attempts, LockSeconds: locked.Sub(began).Seconds(),
-		Inflicted: d.monitor.longest(), Tables: d.receipt.tables(h), Large: d.receipt.objects,
+		Inflicted: d.monitor.longest(), Tables: d.receipt.tables(h), Large: d.receipt.objects, Session: d.printing,
 	}
 	if err := d.stage("seal", func() error { return d.seal(h, &r) }); err != nil {
 		return Summary{}, err

@@ -31,6 +31,9 @@ type Receipt struct {
 	// Inflicted is the longest time that anybody was seen to wait for the dump; it is
 	// looked at four times a second.
 	Inflicted Inflicted `json:"inflicted"`
+	// Session is what the server prints values by, as far as pg_dump leaves it to the
+	// server, the database and the role.
+	Session map[string]string `json:"session"`
 	// HashMethod says how the hashes below are made (package rowsum); they are what a
 	// drill compares a restored database with.
 	HashMethod string         `json:"hash_method"`

@@ -37,6 +37,9 @@ func TestReceiptHashes(t *testing.T) {
 		if err != nil || receipt.Contents != postgres.ReceiptOf(toc) || receipt.HashMethod != rowsum.Method {
 			t.Errorf("%+v, %v", receipt.Contents, err)
 		}
+		if len(receipt.Session) != 4 || receipt.Session["bytea_output"] != "hex" || receipt.Session["TimeZone"] == "" {
+			t.Errorf("session %v", receipt.Session)
+		}
 		dump, err := pgdump.Open(os.DirFS(dir))
 		if err != nil {
 			t.Fatal(err)
