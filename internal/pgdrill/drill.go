@@ -33,7 +33,7 @@ func Run(ctx context.Context, env Env, options Options) (Summary, error) {
 	begun := time.Now()
 	options, err := options.complete()
 	if err != nil {
-		return Summary{}, err
+		return Summary{Type: "summary", Status: Failed, Dump: options.Dir}, err
 	}
 	if env.Step == nil {
 		env.Step = func(context.Context, string, string) {}

@@ -2,9 +2,11 @@ package pgdrill_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	exe "os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -16,6 +18,7 @@ import (
 
 	"capstan"
 	"capstan/internal/capstantest/pgtest"
+	"capstan/internal/machine"
 	"capstan/internal/pgdrill"
 	"capstan/internal/progress"
 	source "capstan/internal/source/postgres"
@@ -112,6 +115,28 @@ func (f *field) dump(database string) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
+}
+
+// stock runs a client program of the server's version.
+func (f *field) stock(program string, args ...string) {
+	f.t.Helper()
+	if out, err := exe.CommandContext(f.t.Context(), pgtest.Client(f.t, f.Major, program), args...).CombinedOutput(); err != nil {
+		f.t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// here is this process as a marker has it.
+func here(t *testing.T) string {
+	t.Helper()
+	place, err := machine.Here()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 func (f *field) options() pgdrill.Options {

@@ -38,6 +38,9 @@ const (
 	// startPatience is how long a new cluster may take to start.
 	startPatience = 10 * time.Minute
 	startLook     = 20 * time.Millisecond
+	// checkMajor is the version since which a server looks for its clients in the middle
+	// of a statement.
+	checkMajor = 14
 )
 
 // Start makes a cluster and starts its server; it returns when it takes connections.
@@ -68,7 +71,11 @@ func Start(ctx context.Context, env Env, options Options) (_ *Server, err error)
 	if err := s.makeCluster(ctx); err != nil {
 		return nil, err
 	}
-	return s, s.start(ctx, options.Settings)
+	var more []string
+	if options.Major >= checkMajor {
+		more = append(more, "client_connection_check_interval=1s") // sessions of a process that was killed end
+	}
+	return s, s.start(ctx, append(more, options.Settings...))
 }
 
 // makeCluster runs initdb.
