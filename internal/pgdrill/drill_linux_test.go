@@ -70,17 +70,17 @@ func roomy(t *testing.T) string {
 // sql carries statements out in the database.
 func (f *field) sql(database, statements string) {
 	f.t.Helper()
-	exec(f.t, f.URL(database), statements)
+	exec(f.t.Context(), f.t, f.URL(database), statements)
 }
 
-func exec(t *testing.T, url, statements string) {
+func exec(ctx context.Context, t *testing.T, url, statements string) {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), url)
+	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(context.Background())
-	if _, err := conn.PgConn().Exec(t.Context(), statements).ReadAll(); err != nil {
+	defer conn.Close(ctx)
+	if _, err := conn.PgConn().Exec(ctx, statements).ReadAll(); err != nil {
 		t.Fatalf("%v\n%.300s", err, statements)
 	}
 }

@@ -167,9 +167,9 @@ func TestChangedInTheDatabase(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.dump("app")
-	f.step = func(_ context.Context, name, url string) {
+	f.step = func(ctx context.Context, name, url string) {
 		if name == "compare" {
-			exec(t, url, `UPDATE public.orders SET what = what || ' ' WHERE id = 1234; DROP TABLE public.gone; DELETE FROM public.less WHERE n = 50;
+			exec(ctx, t, url, `UPDATE public.orders SET what = what || ' ' WHERE id = 1234; DROP TABLE public.gone; DELETE FROM public.less WHERE n = 50;
 				UPDATE public.twice SET n = 1 WHERE n = 2; SELECT setval('public.orders_id_seq', 20001), lo_put(4711, 1, 'X')`)
 		}
 	}
@@ -214,17 +214,17 @@ func (f *field) slow() {
 }
 
 // sleeping waits until the restore sleeps, on the server of that URL.
-func sleeping(t *testing.T, url string) {
+func sleeping(ctx context.Context, t *testing.T, url string) {
 	t.Helper()
-	conn, err := pgx.Connect(t.Context(), url)
+	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
 		t.Error(err)
 		return
 	}
-	defer conn.Close(context.Background())
+	defer conn.Close(ctx)
 	pgtest.Eventually(t, 4*short, func() (bool, string) {
 		var n int
-		err := conn.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'").Scan(&n)
+		err := conn.QueryRow(ctx, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'").Scan(&n)
 		return err == nil && n > 0, fmt.Sprint("nothing sleeps: ", err)
 	})
 }
@@ -248,7 +248,7 @@ func TestEndsInTheMiddle(t *testing.T) {
 	} {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		done := make(chan struct{})
-		f.step = func(_ context.Context, step, url string) {
+		f.step = func(ctx context.Context, step, url string) {
 			if step != "restore" {
 				return
 			}
@@ -256,7 +256,7 @@ func TestEndsInTheMiddle(t *testing.T) {
 			_, query, _ := strings.Cut(url, "?")
 			go func() {
 				defer close(done)
-				sleeping(t, before+"postgres?"+query)
+				sleeping(ctx, t, before+"postgres?"+query)
 				end(cancel)
 			}()
 		}
@@ -379,9 +379,9 @@ func TestGivenServer(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	}
-	f.step = func(_ context.Context, name, url string) {
+	f.step = func(ctx context.Context, name, url string) {
 		if name == "compare" {
-			exec(t, url, "DELETE FROM other WHERE n = 1")
+			exec(ctx, t, url, "DELETE FROM other WHERE n = 1")
 		}
 	}
 	f.differs(given, "table public.other", "restored")
@@ -420,9 +420,9 @@ func TestStockDump(t *testing.T) {
 	if err := conn.QueryRow(t.Context(), "SELECT count(*) FROM remote").Scan(&n); err != nil || n != 2 {
 		t.Errorf("the foreign server has %d rows, %v", n, err)
 	}
-	f.step = func(_ context.Context, name, url string) {
+	f.step = func(ctx context.Context, name, url string) {
 		if name == "compare" {
-			exec(t, url, "DELETE FROM public.orders WHERE n = 1")
+			exec(ctx, t, url, "DELETE FROM public.orders WHERE n = 1")
 		}
 	}
 	if d := f.differs(f.options(), "table public.orders", "restored"); *d.Expected != 5000 || *d.Got != 4999 {

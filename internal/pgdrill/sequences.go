@@ -14,7 +14,7 @@ import (
 )
 
 // setval is what pg_dump writes for the value of a sequence.
-var setval = regexp.MustCompile(`(?s)setval\('.*', (-?\d+), (true|false)\);\s*$`) //nolint:gochecknoglobals // a constant
+var setval = regexp.MustCompile(`(?s)setval\('.*', (-?\d+), (true|false)\);\s*$`)
 
 // sequences compares each sequence's value with what the table of contents says.
 func (c *comparison) sequences(ctx context.Context, conn *pg.Conn) error {

@@ -98,9 +98,9 @@ func TestLongRows(t *testing.T) {
 func TestText(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
-		text   string
-		rows   int64
-		whole  bool
+		text  string
+		rows  int64
+		whole bool
 	}{
 		{"\\.\n\n\n", 0, true},
 		{"a\nb\n\\.\n\n\n", 2, true},

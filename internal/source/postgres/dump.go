@@ -32,9 +32,9 @@ type dump struct {
 	// What earlier attempts have learnt.
 	attempts int
 	printing map[string]string // of Receipt.Session
-	settings []string        // statements with which pg_dump sets its session up
-	dataless map[string]bool // tables whose definition alone is dumped
-	extra    []string        // tables that pg_dump reads and does not lock
+	settings []string          // statements with which pg_dump sets its session up
+	dataless map[string]bool   // tables whose definition alone is dumped
+	extra    []string          // tables that pg_dump reads and does not lock
 
 	finishing *errgroup.Group // files on their way to the medium
 	receipt   *ledger
