@@ -114,7 +114,7 @@ func (c *Catalog) purge(ctx context.Context, no int64) error {
 }
 
 func (t *tx) removeSetRow(no int64) error {
-	for _, query := range []string{sqlDeleteAllDirs, sqlDeleteDemands, sqlDeleteReleased, sqlDeletePin} {
+	for _, query := range []string{sqlDeleteAllDirs, sqlDeleteDemands, sqlDeleteReleased, sqlDeletePin, sqlDeleteDrills} {
 		if _, err := t.exec(query, no); err != nil {
 			return err
 		}

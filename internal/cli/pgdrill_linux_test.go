@@ -181,3 +181,76 @@ func processesIn(t *testing.T, dir string) (titles []string) {
 	}
 	return titles
 }
+
+// The dump of a set is drilled, and the catalog knows when it was last proven; a set
+// that is damaged is named, and the last proof is kept.
+func TestPgDrillSet(t *testing.T) {
+	t.Parallel()
+	f := newField(t)
+	s := pgtest.New(t, pgtest.Options{Major: 15, Memory: true})
+	s.Start()
+	shopIn(t, s, "shop")
+	scratch := scratchDir(t)
+	f.exits(0, []string{"backup", s.URL("shop"), "--to", f.vol, "--jobs", "2", "--pg-dump", pgtest.Client(t, 15, "pg_dump")})
+	drill := []string{"pg", "drill", "latest", "--scratch", scratch, "--set", "shared_buffers=16MB"}
+	type drills struct {
+		Drills []struct {
+			Dump   string
+			Proven bool
+			At     string
+			Last   string `json:"last_proven"`
+			Tables int64
+			Rows   int64
+		}
+	}
+	var known drills
+	object(t, f.exits(0, []string{"show", "latest", "--json"}), &known)
+	if len(known.Drills) != 0 {
+		t.Errorf("%+v", known)
+	}
+	if e := f.exits(0, drill); !strings.Contains(e.out, "shop: proven; database shop restored into PostgreSQL 15") || !strings.Contains(e.out, "7 tables, 81,003 rows, 1 sequence, 2 large objects") {
+		t.Errorf("%s", e.out)
+	}
+	object(t, f.exits(0, []string{"show", "latest", "--json"}), &known)
+	if len(known.Drills) != 1 || !known.Drills[0].Proven || known.Drills[0].Dump != "shop" || known.Drills[0].Tables != 7 || known.Drills[0].Rows != 81003 || known.Drills[0].Last != known.Drills[0].At {
+		t.Errorf("%+v", known)
+	}
+	for _, told := range []struct{ out, want string }{
+		{f.run("show", "latest"), "drill     shop: proven restorable"}, {f.run("sets"), "complete, proven"}, {f.run("sets", "--json"), `"drills":[{"dump":"shop"`},
+		{f.run("catalog", "export"), `{"type":"drill","set":`}, {f.run("catalog", "export"), `"action":"drill"`},
+	} {
+		if !strings.Contains(told.out, told.want) {
+			t.Errorf("%s is not in\n%s", told.want, told.out)
+		}
+	}
+	// What could not be carried out is no outcome.
+	f.exits(1, append(drill, "--bindir", f.dir), "postgresql-15")
+
+	archives, err := filepath.Glob(filepath.Join(f.vol, "*", "backup_*.tar.zst"))
+	if err != nil || len(archives) != 1 {
+		t.Fatal(archives, err)
+	}
+	content, err := os.ReadFile(archives[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	content[len(content)/2] ^= 0x10
+	if err := os.WriteFile(archives[0], content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f.exits(3, drill, "damaged")
+	var later drills
+	object(t, f.exits(0, []string{"show", "latest", "--json"}), &later)
+	if len(later.Drills) != 1 || later.Drills[0].Proven || later.Drills[0].Last != known.Drills[0].At {
+		t.Errorf("%+v", later)
+	}
+	if out := f.run("sets"); !strings.Contains(out, "drill differs") {
+		t.Error(out)
+	}
+	if out := f.run("show", "latest"); !strings.Contains(out, "shop: differed") || !strings.Contains(out, "last proven") {
+		t.Error(out)
+	}
+	if n := left(t, scratch) + left(t, filepath.Join(f.dir, "home", "stage", "spool")); n != 0 {
+		t.Errorf("%d are left", n)
+	}
+}

@@ -40,7 +40,7 @@ func Run(ctx context.Context, env Env, options Options) (Summary, error) {
 	}
 	d := &drill{env: env, options: options}
 	d.summary = &Summary{
-		Type: "summary", Status: Failed, Dump: options.Dir, Against: AgainstFiles, Scratch: options.Server == "",
+		Type: "summary", Status: Failed, Dump: options.Name, Against: AgainstFiles, Scratch: options.Server == "",
 		Differences: []Difference{}, Problems: []target.Problem{},
 	}
 	err = d.unstalled(ctx)

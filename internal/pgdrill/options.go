@@ -25,6 +25,8 @@ type Env struct {
 // Options say what is drilled, and where.
 type Options struct {
 	Dir string // of the dump
+	// Name is how the dump is called in the Summary; empty: by its directory.
+	Name string
 	// Server is the URL of a running server to make a database in, which is dropped
 	// afterwards; empty: one is made for the drill.
 	Server string
@@ -44,6 +46,9 @@ func (o Options) complete() (Options, error) {
 	}
 	if o.Dir == "" {
 		return wrong("no dump is named")
+	}
+	if o.Name == "" {
+		o.Name = o.Dir
 	}
 	if o.Server != "" && (o.Scratch != "" || o.Bin != "" || o.RunAs != "" || len(o.Settings) > 0) {
 		return wrong("a given server (--server) is not made: --scratch, --bindir, --run-as and --set are for one that is")
