@@ -119,7 +119,7 @@ func testDrills(t *testing.T, open opener) {
 		}
 	}
 	letGo(t, c, second)
-	must(t, c.DeleteSet(ctx, second))
+	must(t, c.DeleteSet(ctx, second)) // whose row stays
 	if drills, err := c.Drills(ctx); err != nil || len(drills) != 1 {
 		t.Errorf("drills of a set that is gone: %+v %v", drills, err)
 	}
