@@ -111,6 +111,9 @@ func (d *drill) run(ctx context.Context) (err error) {
 	if err = d.restore(ctx, p); err == nil {
 		err = d.compare(ctx, p)
 	}
+	if err != nil {
+		p.settle(ctx)
+	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

@@ -118,6 +118,29 @@ func (p *place) watch(ctx context.Context, cancel context.CancelCauseFunc) (stop
 	}
 }
 
+// settlePatience is how long the end of a server may be behind what it led to.
+const settlePatience = 30 * time.Second
+
+// settle waits, when a scratch server takes no connections any more, until watch knows
+// that it has ended: what failed because of it must not pass for the reason.
+func (p *place) settle(ctx context.Context) {
+	if p.server == nil || ctx.Err() != nil {
+		return
+	}
+	conn, err := pg.Connect(ctx, p.admin)
+	if err == nil {
+		_ = conn.Close(ctx) // it lives, and that was all that was asked
+		return
+	}
+	defer p.stage.Wait(progress.ForServer, "its end")()
+	limit := time.NewTimer(settlePatience)
+	defer limit.Stop()
+	select {
+	case <-ctx.Done(): // by watch, as a rule
+	case <-limit.C:
+	}
+}
+
 // dropPatience is how long removing the database from a given server may take.
 const dropPatience = 2 * time.Minute
 
