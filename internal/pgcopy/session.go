@@ -32,7 +32,13 @@ type Result struct {
 }
 
 // Take takes an idle connection over; conn must not be used any more, also not closed.
-func Take(conn *pgconn.PgConn) (*Session, error) {
+// It may have to ask the server something, which ends with ctx.
+func Take(ctx context.Context, conn *pgconn.PgConn) (*Session, error) {
+	// After a write that took long (15 ms: a busy machine) the driver may still read in
+	// the background, and would take the beginning of the data.
+	if err := conn.SyncConn(ctx); err != nil {
+		return nil, err
+	}
 	taken, err := conn.Hijack()
 	if err != nil {
 		return nil, err

@@ -80,7 +80,7 @@ func (c *comparison) work(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	stream, err := pgcopy.Take(conn.PgConn())
+	stream, err := pgcopy.Take(ctx, conn.PgConn())
 	if err != nil {
 		return errors.Join(err, conn.Close(context.WithoutCancel(ctx)))
 	}

@@ -281,7 +281,7 @@ func (d *dump) read(ctx context.Context, h *held, objects []largeObject) error {
 	group, ctx := errgroup.WithContext(ctx)
 	d.finishing = &errgroup.Group{}
 	d.finishing.SetLimit(syncing)
-	left, err := d.divide(h)
+	left, err := d.divide(ctx, h)
 	if err != nil {
 		return err
 	}
@@ -306,13 +306,13 @@ const syncing = 4
 
 // divide gives shared tables their files, workers their streams, and the guard what no
 // worker has.
-func (d *dump) divide(h *held) (left []*table, err error) {
+func (d *dump) divide(ctx context.Context, h *held) (left []*table, err error) {
 	had := map[*table]bool{}
 	for _, w := range h.workers {
 		for _, layer := range w.stack {
 			had[layer.table] = true
 		}
-		if w.stream, err = h.crew.take(w.conn); err != nil {
+		if w.stream, err = h.crew.take(ctx, w.conn); err != nil {
 			return nil, err
 		}
 	}
@@ -338,7 +338,7 @@ func (d *dump) divide(h *held) (left []*table, err error) {
 // finishGuard reads the tables that no worker could lock, then lets all of the guard's
 // locks go.
 func (d *dump) finishGuard(ctx context.Context, h *held, left []*table) error {
-	stream, err := h.crew.take(h.guard)
+	stream, err := h.crew.take(ctx, h.guard)
 	if err != nil {
 		return err
 	}
@@ -376,7 +376,7 @@ func (d *dump) readLoose(ctx context.Context, h *held, conn *pgconn.PgConn, obje
 	if len(h.loose) == 0 {
 		return nil
 	}
-	stream, err := h.crew.take(conn)
+	stream, err := h.crew.take(ctx, conn)
 	if err != nil {
 		return err
 	}
