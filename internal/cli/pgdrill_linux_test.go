@@ -216,8 +216,11 @@ func TestPgDrillSet(t *testing.T) {
 		t.Errorf("%+v", known)
 	}
 	for _, told := range []struct{ out, want string }{
-		{f.run("show", "latest"), "drill     shop: proven restorable"}, {f.run("sets"), "complete, proven"}, {f.run("sets", "--json"), `"drills":[{"dump":"shop"`},
-		{f.run("catalog", "export"), `{"type":"drill","set":`}, {f.run("catalog", "export"), `"action":"drill"`},
+		{f.run("show", "latest"), "drill     shop: proven restorable"},
+		{f.run("sets"), "complete, proven"},
+		{f.run("sets", "--json"), `"drills":[{"dump":"shop"`},
+		{f.run("catalog", "export"), `{"type":"drill","set":`},
+		{f.run("catalog", "export"), `"action":"drill"`},
 	} {
 		if !strings.Contains(told.out, told.want) {
 			t.Errorf("%s is not in\n%s", told.want, told.out)

@@ -93,7 +93,7 @@ func (a *app) sets(ctx context.Context, d *daemon.Daemon) error {
 			continue
 		}
 		rows = append(rows, []string{
-			string(set.ID), statusText(set, pinned[set.ID].Set != "")+drillStatus(drills[set.ID]), set.Started.Local().Format(timeLayout),
+			string(set.ID), statusText(set, pinned[set.ID].Set != "") + drillStatus(drills[set.ID]), set.Started.Local().Format(timeLayout),
 			output.Count(set.Counts.Entries), set.Counts.BytesIn.String(), set.Counts.BytesOut.String(), string(set.Job),
 		})
 	}
