@@ -103,7 +103,7 @@ func (c *Catalog) purge(ctx context.Context, no int64) error {
 			return errors.Join(err, t.removeSetRow(no))
 		}
 		// A later set's signature covers it: that it was let go must be known.
-		for _, query := range []string{sqlDeleteAllDirs, sqlDeletePin} {
+		for _, query := range []string{sqlDeleteAllDirs, sqlDeletePin, sqlDeleteDrills} {
 			if _, err := t.exec(query, no); err != nil {
 				return err
 			}
@@ -114,7 +114,7 @@ func (c *Catalog) purge(ctx context.Context, no int64) error {
 }
 
 func (t *tx) removeSetRow(no int64) error {
-	for _, query := range []string{sqlDeleteAllDirs, sqlDeleteDemands, sqlDeleteReleased, sqlDeletePin} {
+	for _, query := range []string{sqlDeleteAllDirs, sqlDeleteDemands, sqlDeleteReleased, sqlDeletePin, sqlDeleteDrills} {
 		if _, err := t.exec(query, no); err != nil {
 			return err
 		}

@@ -114,7 +114,7 @@ func (x *exporter) all(ctx context.Context, opts ExportOptions) error {
 	if err := x.out.Encode(head); err != nil {
 		return err
 	}
-	for _, part := range []func(context.Context) error{x.jobs, x.volumes, x.runs, x.sums, x.audit, x.pins} {
+	for _, part := range []func(context.Context) error{x.jobs, x.volumes, x.runs, x.sums, x.audit, x.pins, x.drills} {
 		if err := part(ctx); err != nil {
 			return err
 		}
@@ -236,6 +236,25 @@ func (x *exporter) pins(ctx context.Context) error {
 				Why  string        `json:"why,omitempty"`
 				Time time.Time     `json:"time"`
 			}{"pin", p.Set, p.Who, p.Why, p.At})
+		}
+	}
+	return err
+}
+
+func (x *exporter) drills(ctx context.Context) error {
+	drills, err := x.c.Drills(ctx)
+	for _, d := range drills {
+		if err == nil {
+			err = x.out.Encode(struct {
+				Type   string        `json:"type"`
+				Set    capstan.SetID `json:"set"`
+				Dump   rawString     `json:"dump"`
+				Time   time.Time     `json:"time"`
+				Proven bool          `json:"proven"`
+				Last   time.Time     `json:"last_proven,omitzero"`
+				Tables int64         `json:"tables"`
+				Rows   int64         `json:"rows"`
+			}{"drill", d.Set, rawString(d.Dump), d.At, d.Proven, d.LastProven, d.Tables, d.Rows})
 		}
 	}
 	return err

@@ -33,7 +33,7 @@ func sqliteMigrations() migrations {
 }
 
 // schemaVersion is that of the last file in migrations.
-const schemaVersion = 2
+const schemaVersion = 3
 
 // prepare brings the file to this release's schema, creating it if need be. One
 // process at a time does so.

@@ -21,7 +21,7 @@ const quickCheckPages = 2 << 10
 
 // smallTables are those that do not grow with the number of entries.
 func smallTables() []string {
-	return []string{"jobs", "volumes", "places", "stages", "counters", "sets", "pins", "demands", "runs", "archives", "copies", "origins", "sums", "audit"}
+	return []string{"jobs", "volumes", "places", "stages", "counters", "sets", "pins", "drills", "demands", "runs", "archives", "copies", "origins", "sums", "audit"}
 }
 
 // quickCheck looks for damage in a file that is about to be used.

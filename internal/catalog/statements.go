@@ -92,6 +92,15 @@ const (
 		AND number IN (SELECT a.number FROM archives a WHERE a.set_no = ? AND a.name = ?)`
 )
 
+// Drills.
+const (
+	sqlDrills       = `SELECT s.id, d.dump, d.outcome, d.at_time, d.proven, d.tables, d.row_count FROM drills d, sets s WHERE d.set_no = s.no ORDER BY s.month, s.number, d.dump`
+	sqlUpdateDrill  = `UPDATE drills SET outcome = ?, at_time = ?, tables = ?, row_count = ? WHERE set_no = ? AND dump = ?`
+	sqlInsertDrill  = `INSERT INTO drills (outcome, at_time, tables, row_count, set_no, dump, proven) VALUES (?, ?, ?, ?, ?, ?, 0)`
+	sqlDrillProven  = `UPDATE drills SET proven = ? WHERE set_no = ? AND dump = ?`
+	sqlDeleteDrills = `DELETE FROM drills WHERE set_no = ?`
+)
+
 // Retention.
 const (
 	sqlRetained = `SELECT no, id, base, consolidates, started, status, failed FROM sets WHERE phase = 0 AND forgotten = 0 AND job = ? ORDER BY month, number`

@@ -84,6 +84,47 @@ func testRetention(t *testing.T, open opener) {
 	}
 }
 
+func testDrills(t *testing.T, open opener) {
+	c := open(t)
+	ctx := t.Context()
+	first, second := held(t, c), held(t, c)
+	must(t, c.Drilled(ctx, catalog.Drill{Set: second, Dump: "srv/b\xff"}, "one row is missing"))
+	must(t, c.Drilled(ctx, catalog.Drill{Set: second, Dump: "app", Proven: true, Tables: 7, Rows: 1 << 40}, "7 tables"))
+	must(t, c.Drilled(ctx, catalog.Drill{Set: first, Dump: "app", Proven: true, Tables: 1}, ""))
+	must(t, c.Drilled(ctx, catalog.Drill{Set: first, Dump: "app"}, "a row is missing"))
+	drills, err := c.Drills(ctx)
+	if err != nil || len(drills) != 3 {
+		t.Fatalf("%+v %v", drills, err)
+	}
+	if d := drills[0]; d.Set != first || d.Dump != "app" || d.Proven || d.At.IsZero() || d.LastProven.IsZero() || d.Tables != 0 {
+		t.Errorf("after a drill that was proven and one that was not: %+v", d)
+	}
+	if d := drills[1]; d.Set != second || d.Dump != "app" || !d.Proven || d.At.IsZero() || !d.LastProven.Equal(d.At) || d.Tables != 7 || d.Rows != 1<<40 {
+		t.Errorf("proven: %+v", d)
+	}
+	if d := drills[2]; d.Dump != "srv/b\xff" || d.Proven || !d.LastProven.IsZero() {
+		t.Errorf("never proven: %+v", d)
+	}
+	if err := c.Drilled(ctx, catalog.Drill{Set: "2001-01_000001", Dump: "app"}, ""); !errors.Is(err, capstan.ErrNotFound) {
+		t.Errorf("a set that is not there: %v", err)
+	}
+	var log strings.Builder
+	for line, err := range c.AuditLog(ctx) {
+		must(t, err)
+		log.WriteString(line.Action + " " + line.Object + " " + line.Detail + "\n")
+	}
+	for _, want := range []string{"drill " + string(first) + " app: differs: a row is missing", "drill " + string(second) + " app: proven: 7 tables"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("no line %q in\n%s", want, log.String())
+		}
+	}
+	letGo(t, c, second)
+	must(t, c.DeleteSet(ctx, second)) // whose row stays
+	if drills, err := c.Drills(ctx); err != nil || len(drills) != 1 {
+		t.Errorf("drills of a set that is gone: %+v %v", drills, err)
+	}
+}
+
 func testPins(t *testing.T, open opener) {
 	c := open(t)
 	ctx := t.Context()

@@ -66,6 +66,7 @@ var suite = []struct {
 	{"Release", testRelease},
 	{"Consolidated", testConsolidated},
 	{"Pins", testPins},
+	{"Drills", testDrills},
 	{"Forgotten", testForgotten},
 	{"ImportForgotten", testImportForgotten},
 	{"Import", testImport},

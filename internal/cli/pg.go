@@ -53,7 +53,7 @@ spill files, as root or as the user who owns the data directory.`,
 		f.StringVar(&flags.clusterName, "cluster-name", "", "the cluster_name that the server was started with, if the configuration says another by now")
 	}
 	cmd.AddCommand(servers...)
-	cmd.AddCommand(a.pgDumpCommand(), a.pgRestoreCommand(), a.pgLsCommand(), a.pgCatCommand())
+	cmd.AddCommand(a.pgDumpCommand(), a.pgRestoreCommand(), a.pgDrillCommand(), a.pgLsCommand(), a.pgCatCommand())
 	return cmd
 }
 

@@ -100,8 +100,19 @@ func (a *app) pgRestoreSet(ctx context.Context, d *daemon.Daemon, name string, o
 	if err != nil {
 		return err
 	}
-	patience, err := from.deliver.patience()
-	if err != nil {
+	return a.fetched(ctx, d, pipeline.FetchDump{Set: set.ID, Wanted: options.Files}, from, func(ctx context.Context, fetched pipeline.Fetched, err error) error {
+		if err != nil {
+			return err
+		}
+		options.Dir = fetched.Dir
+		return a.pgRestoreDir(ctx, d.Tracker, options)
+	})
+}
+
+// fetched brings a dump to the stage and works with it there, with its progress shown.
+// The work is also told why the dump could not be brought whole.
+func (a *app) fetched(ctx context.Context, d *daemon.Daemon, job pipeline.FetchDump, from *setDumpFlags, work func(context.Context, pipeline.Fetched, error) error) (err error) {
+	if job.Patience, err = from.deliver.patience(); err != nil {
 		return err
 	}
 	size, err := from.deliver.size()
@@ -119,14 +130,9 @@ func (a *app) pgRestoreSet(ctx context.Context, d *daemon.Daemon, name string, o
 			return err
 		}
 		defer func() { err = errors.Join(err, spool.Close(ctx)) }()
-		fetched, err := d.Engine.FetchDump(ctx, pipeline.FetchDump{
-			Set: set.ID, Database: from.database, Dir: spool.Dir(), Patience: patience, Wanted: options.Files,
-			Room: func(ctx context.Context, n capstan.Bytes) error { return daemon.SpoolRoom(ctx, spool, n) },
-		})
-		if err != nil {
-			return err
-		}
-		options.Dir = fetched.Dir
-		return a.pgRestoreDir(ctx, d.Tracker, options)
+		job.Database, job.Dir = from.database, spool.Dir()
+		job.Room = func(ctx context.Context, n capstan.Bytes) error { return daemon.SpoolRoom(ctx, spool, n) }
+		fetched, err := d.Engine.FetchDump(ctx, job)
+		return work(ctx, fetched, err)
 	})
 }

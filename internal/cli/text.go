@@ -213,6 +213,9 @@ func (a *app) showText(d setDetail) error {
 		}
 		b.WriteByte('\n')
 	}
+	for _, drill := range d.Drills {
+		fmt.Fprintf(&b, "drill     %s: %s\n", output.Clean(drill.Dump), drill)
+	}
 	for _, run := range d.Runs {
 		fmt.Fprintf(&b, "run       %d %s %s, %s\n", run.Run, run.Kind, run.Status, run.Started.Local().Format(timeLayout))
 	}

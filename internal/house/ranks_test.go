@@ -26,10 +26,10 @@ var ranks = map[int][]string{
 	7:        {"internal/server", "internal/agent"},
 	6:        {"internal/job", "internal/auth", "internal/client"},
 	5:        {"internal/pipeline", "internal/rotation"},
-	4:        {"internal/media", "internal/copier", "internal/doctor", "internal/source/dumps"},
-	3:        {"internal/source/files", "internal/source/sets", "internal/source/postgres", "internal/source/bucket", "internal/target/tree", "internal/stage", "internal/volume/dir", "internal/volume/bucket", "internal/volume/tape", "internal/catalog", "internal/pgserver", "internal/pglock", "internal/notify", "internal/hook", "internal/target/postgres"},
+	4:        {"internal/media", "internal/pgdrill", "internal/copier", "internal/doctor", "internal/source/dumps"},
+	3:        {"internal/source/files", "internal/source/sets", "internal/source/postgres", "internal/source/bucket", "internal/target/tree", "internal/stage", "internal/volume/dir", "internal/volume/bucket", "internal/volume/tape", "internal/catalog", "internal/pgserver", "internal/pgscratch", "internal/pglock", "internal/notify", "internal/hook", "internal/target/postgres"},
 	2:        {"internal/archive", "internal/manifest", "internal/envelope", "internal/drive", "internal/pg", "internal/pgslot", "internal/config", "internal/pgproxy", "internal/pgcopy", "internal/pgdump"},
-	1:        {"internal/progress", "internal/output", "internal/process", "internal/machine", "internal/disk", "internal/codec", "internal/digest", "internal/tarfile", "internal/policy", "internal/pgdata", "internal/pgtoc", "internal/copytext", testOnly},
+	1:        {"internal/progress", "internal/output", "internal/process", "internal/machine", "internal/disk", "internal/codec", "internal/digest", "internal/tarfile", "internal/policy", "internal/pgdata", "internal/pgtoc", "internal/copytext", "internal/rowsum", testOnly},
 	rootRank: {"."},
 }
 

@@ -8,6 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"capstan/internal/rowsum"
 )
 
 const (
@@ -62,6 +64,7 @@ func (b *buffer) take(n int) {
 type answer struct {
 	Result
 	w       io.Writer
+	long    *rowsum.Long    // made for the first row that is longer than wholeRow
 	tag     string          // of the last statement
 	refused *pgconn.PgError // the first error
 	ready   bool
@@ -85,23 +88,45 @@ func (a *answer) next(in *buffer) error {
 	return a.other(in, kind, length)
 }
 
-// data hands the content of a CopyData on.
+// wholeRow is how long a row may be that is moved together in the buffer.
+const wholeRow = bufferSize / 8
+
+// data hands the content of a CopyData on: a row in text format is one message.
 func (a *answer) data(in *buffer, length int) error {
 	if a.w == nil {
 		return errors.New("the server sent data that was not asked for")
 	}
 	a.Bytes += int64(length)
+	if length > wholeRow {
+		return a.longRow(in, length)
+	}
+	row, err := in.want(length)
+	if err != nil {
+		return err
+	}
+	a.Sum.Row(row)
+	_, err = a.w.Write(row)
+	in.take(length)
+	return err
+}
+
+func (a *answer) longRow(in *buffer, length int) error {
+	if a.long == nil {
+		a.long = rowsum.NewLong()
+	}
 	for length > 0 {
 		piece, err := in.some(length)
 		if err != nil {
 			return err
 		}
+		a.long.Piece(piece)
 		if _, err := a.w.Write(piece); err != nil {
 			return err
 		}
 		in.take(len(piece))
 		length -= len(piece)
 	}
+	a.long.End(&a.Sum)
 	return nil
 }
 

@@ -12,6 +12,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"capstan/internal/rowsum"
 )
 
 // Session is a connection that COPY statements are carried out on.
@@ -26,10 +28,17 @@ type Session struct {
 type Result struct {
 	Rows  int64
 	Bytes int64 // of data, as COPY writes it
+	Sum   rowsum.Sum
 }
 
 // Take takes an idle connection over; conn must not be used any more, also not closed.
-func Take(conn *pgconn.PgConn) (*Session, error) {
+// It may have to ask the server something, which ends with ctx.
+func Take(ctx context.Context, conn *pgconn.PgConn) (*Session, error) {
+	// After a write that took long (15 ms: a busy machine) the driver may still read in
+	// the background, and would take the beginning of the data.
+	if err := conn.SyncConn(ctx); err != nil {
+		return nil, err
+	}
 	taken, err := conn.Hijack()
 	if err != nil {
 		return nil, err

@@ -5,6 +5,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +15,7 @@ import (
 
 	"capstan/internal/capstantest/pgtest"
 	"capstan/internal/pgcopy"
+	"capstan/internal/rowsum"
 )
 
 // take connects and takes the connection over.
@@ -21,7 +25,7 @@ func take(t *testing.T, s *pgtest.Server) *pgcopy.Session {
 	if err != nil {
 		t.Fatal(err)
 	}
-	session, err := pgcopy.Take(conn)
+	session, err := pgcopy.Take(t.Context(), conn)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,14 +44,19 @@ func TestSession(t *testing.T) {
 	t.Parallel()
 	s := pgtest.New(t, pgtest.Options{Major: 15, Memory: true})
 	s.Start()
-	s.Exec("create table t (n int, v text)", "insert into t select n, repeat('x', n * 100000) from generate_series(0, 20) n")
+	s.Exec("create table t (n int, v text)", "insert into t select n, repeat('x', n * 100000) from generate_series(0, 20) n", "insert into t select n, repeat('y', n % 40) from generate_series(21, 50000) n")
 	want := s.Text("select string_agg(n || chr(9) || v || chr(10), '' order by n) from t")
+
+	sum, _, err := rowsum.Text(strings.NewReader(want + "\\.\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
 
 	session := take(t, s)
 	for range 2 { // a row is longer than the buffer
 		var got bytes.Buffer
-		result, err := session.Copy(t.Context(), "begin; savepoint a; copy t to stdout", &got)
-		if err != nil || got.String() != want || result.Rows != 21 || result.Bytes != int64(len(want)) {
+		result, err := session.Copy(t.Context(), "begin; savepoint a; copy (select * from t order by n) to stdout", &got)
+		if err != nil || got.String() != want || result.Rows != 50001 || result.Sum != sum || result.Bytes != int64(len(want)) {
 			t.Fatalf("%+v, %d bytes, %v", result, got.Len(), err)
 		}
 		// What the server refuses ends the transaction, not the session.
@@ -61,6 +70,72 @@ func TestSession(t *testing.T) {
 	}
 	if _, err := session.Copy(t.Context(), "select 1", io.Discard); err == nil {
 		t.Error("what is no COPY passes for one")
+	}
+	if err := session.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	gone(t, s)
+}
+
+// slowConn holds a write up, once it is armed, until the driver has read the answer in
+// the background and reads on: what it does on a busy machine after 15 ms.
+type slowConn struct {
+	net.Conn
+	armed atomic.Bool
+	reads chan struct{}
+}
+
+func (c *slowConn) Read(p []byte) (int, error) {
+	if c.armed.Load() {
+		select {
+		case c.reads <- struct{}{}:
+		default: // nobody waits for more
+		}
+	}
+	return c.Conn.Read(p)
+}
+
+func (c *slowConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if c.armed.Load() {
+		for range 2 {
+			<-c.reads
+		}
+		c.armed.Store(false)
+	}
+	return n, err
+}
+
+// A connection whose driver still reads in the background loses nothing when it is taken.
+func TestTakenWhileTheDriverReads(t *testing.T) {
+	t.Parallel()
+	s := pgtest.New(t, pgtest.Options{Major: 15, Memory: true})
+	s.Start()
+	config, err := pgconn.ParseConfig(s.DSN("postgres") + " application_name=taken")
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow := &slowConn{reads: make(chan struct{}, 2)}
+	dial := config.DialFunc
+	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		slow.Conn = conn
+		return slow, err
+	}
+	conn, err := pgconn.ConnectConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow.armed.Store(true)
+	if _, err := conn.Exec(t.Context(), "select 1").ReadAll(); err != nil {
+		t.Fatal(err)
+	}
+	session, err := pgcopy.Take(t.Context(), conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if result, err := session.Copy(t.Context(), "copy (select n from generate_series(1, 100000) n) to stdout", io.Discard); err != nil || result.Rows != 100000 {
+		t.Errorf("%+v, %v", result, err)
 	}
 	if err := session.Close(t.Context()); err != nil {
 		t.Error(err)

@@ -90,18 +90,10 @@ func (d *Dump) table(e *pgtoc.Entry) (Table, error) {
 	if t.Columns, err = columns(e.Copy.Value); err != nil {
 		return t, fmt.Errorf("%s: the columns of %s: %w", TOC, &t, err)
 	}
-	for _, known := range suffixes {
-		info, err := fs.Stat(d.files, e.File.Value+known.suffix)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return t, err
-		}
-		t.File, t.Codec, t.Size = e.File.Value+known.suffix, known.codec, info.Size()
-		return t, nil
+	if t.File, t.Codec, t.Size, err = d.find(e.File.Value); err != nil {
+		return t, fmt.Errorf("the data of %s: %w", &t, err)
 	}
-	return t, fmt.Errorf("the data of %s, %s, is not there: %w", &t, e.File.Value, capstan.ErrDamaged)
+	return t, nil
 }
 
 // Tables are those with rows, by schema and name. A partitioned table has none; its

@@ -16,6 +16,7 @@ import (
 	"capstan/internal/pgcopy"
 	"capstan/internal/pgtoc"
 	"capstan/internal/progress"
+	"capstan/internal/rowsum"
 )
 
 // dump is one dump on its way.
@@ -30,9 +31,10 @@ type dump struct {
 
 	// What earlier attempts have learnt.
 	attempts int
-	settings []string        // statements with which pg_dump sets its session up
-	dataless map[string]bool // tables whose definition alone is dumped
-	extra    []string        // tables that pg_dump reads and does not lock
+	printing map[string]string // of Receipt.Session
+	settings []string          // statements with which pg_dump sets its session up
+	dataless map[string]bool   // tables whose definition alone is dumped
+	extra    []string          // tables that pg_dump reads and does not lock
 
 	finishing *errgroup.Group // files on their way to the medium
 	receipt   *ledger
@@ -148,6 +150,13 @@ func (d *dump) begin(ctx context.Context, own *sessions) error {
 	if err := d.unpooled(ctx, own, rows[0][2]); err != nil {
 		return err
 	}
+	if rows, err = texts(ctx, conn, printing); err != nil {
+		return err
+	}
+	d.printing = map[string]string{}
+	for _, row := range rows {
+		d.printing[row[0]] = row[1]
+	}
 	if err := d.fits(ctx); err != nil {
 		return err
 	}
@@ -158,6 +167,10 @@ func (d *dump) begin(ctx context.Context, own *sessions) error {
 const quiet = `SELECT pg_catalog.set_config('search_path', '', false);
 SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings
 WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')`
+
+// printing asks for what values are printed by and pg_dump does not set: all sessions
+// of the dump have the same.
+const printing = "SELECT name, setting FROM pg_catalog.pg_settings WHERE name IN ('TimeZone', 'bytea_output', 'lc_monetary', 'xmlbinary')"
 
 // poolLooks is how often two sessions are compared: a pooler that gives transactions
 // to whichever server is free gives both the same one sooner or later.
@@ -246,9 +259,9 @@ func (d *dump) run(ctx context.Context) (_ Summary, err error) {
 	r := Receipt{
 		Database: d.database, Server: d.server.String(), PgDump: d.client.Version.String(),
 		Snapshot: h.taken.UTC(), SnapshotSeconds: time.Since(h.taken).Seconds(), Attempts: d.attempts, LockSeconds: locked.Sub(began).Seconds(),
-		Inflicted: d.monitor.longest(), Tables: d.receipt.tables(h), Large: d.receipt.objects,
+		Inflicted: d.monitor.longest(), Tables: d.receipt.tables(h), Large: d.receipt.objects, Session: d.printing,
 	}
-	if err := d.stage("seal", func() error { return d.seal(h, r) }); err != nil {
+	if err := d.stage("seal", func() error { return d.seal(h, &r) }); err != nil {
 		return Summary{}, err
 	}
 	s := Summary{Type: "summary", Dir: d.directory.final, Status: "complete", Tables: len(h.data), Seconds: time.Since(began).Seconds(), Receipt: r}
@@ -268,7 +281,7 @@ func (d *dump) read(ctx context.Context, h *held, objects []largeObject) error {
 	group, ctx := errgroup.WithContext(ctx)
 	d.finishing = &errgroup.Group{}
 	d.finishing.SetLimit(syncing)
-	left, err := d.divide(h)
+	left, err := d.divide(ctx, h)
 	if err != nil {
 		return err
 	}
@@ -293,13 +306,13 @@ const syncing = 4
 
 // divide gives shared tables their files, workers their streams, and the guard what no
 // worker has.
-func (d *dump) divide(h *held) (left []*table, err error) {
+func (d *dump) divide(ctx context.Context, h *held) (left []*table, err error) {
 	had := map[*table]bool{}
 	for _, w := range h.workers {
 		for _, layer := range w.stack {
 			had[layer.table] = true
 		}
-		if w.stream, err = h.crew.take(w.conn); err != nil {
+		if w.stream, err = h.crew.take(ctx, w.conn); err != nil {
 			return nil, err
 		}
 	}
@@ -325,7 +338,7 @@ func (d *dump) divide(h *held) (left []*table, err error) {
 // finishGuard reads the tables that no worker could lock, then lets all of the guard's
 // locks go.
 func (d *dump) finishGuard(ctx context.Context, h *held, left []*table) error {
-	stream, err := h.crew.take(h.guard)
+	stream, err := h.crew.take(ctx, h.guard)
 	if err != nil {
 		return err
 	}
@@ -363,7 +376,7 @@ func (d *dump) readLoose(ctx context.Context, h *held, conn *pgconn.PgConn, obje
 	if len(h.loose) == 0 {
 		return nil
 	}
-	stream, err := h.crew.take(conn)
+	stream, err := h.crew.take(ctx, conn)
 	if err != nil {
 		return err
 	}
@@ -390,7 +403,7 @@ func (d *dump) wrote(c *datum, r pgcopy.Result) {
 
 // seal writes the table of contents with the compression that the files have, makes
 // the rest durable, and gives the dump its name.
-func (d *dump) seal(h *held, r Receipt) error {
+func (d *dump) seal(h *held, r *Receipt) error {
 	switch d.options.Codec {
 	case capstan.CodecZstd:
 		h.toc.Compress(pgtoc.CompressionZstd)
@@ -399,9 +412,11 @@ func (d *dump) seal(h *held, r Receipt) error {
 	case capstan.CodecNone:
 		h.toc.Compress(pgtoc.CompressionNone)
 	}
-	if err := d.env.Disk.Replace(d.directory.path(tocName), h.toc.Append(nil)); err != nil {
+	contents := h.toc.Append(nil)
+	if err := d.env.Disk.Replace(d.directory.path(tocName), contents); err != nil {
 		return err
 	}
+	r.HashMethod, r.Contents = rowsum.Method, ReceiptOf(contents)
 	for _, name := range h.large {
 		list, err := d.env.Disk.ReadFile(d.directory.path(name), listLimit)
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"capstan"
 	"capstan/internal/progress"
+	"capstan/internal/rowsum"
 )
 
 // largeObject is one of them with its file.
@@ -91,7 +92,10 @@ func (d *dump) readObject(ctx context.Context, stage *progress.Stage, conn *pgco
 	}()
 	f.begin(file.filler(ctx, stage))
 	total, want := int64(0), largePiece
+	hash := rowsum.NewLong()
+	hash.Piece([]byte(o.oid + "\n"))
 	for {
+		hash.Piece(piece)
 		if _, err := f.Write(piece); err != nil {
 			return err
 		}
@@ -113,7 +117,9 @@ func (d *dump) readObject(ctx context.Context, stage *progress.Stage, conn *pgco
 	}
 	file.finish()
 	d.count(1, 0, 0)
-	d.receipt.large(total)
+	var sum rowsum.Sum
+	hash.End(&sum)
+	d.receipt.large(total, sum)
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"capstan"
 	"capstan/internal/disk"
+	"capstan/internal/pgcopy"
 	"capstan/internal/pgproxy"
 	"capstan/internal/progress"
 )
@@ -170,7 +171,7 @@ func TestPartsLieInOrder(t *testing.T) {
 				frames[p.number] = frames[p.number][1:]
 				continue
 			}
-			whole, err := s.end(begun[i], 1, 2)
+			whole, err := s.end(begun[i], pgcopy.Result{Rows: 1, Bytes: 2})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -188,8 +189,8 @@ func TestPartsLieInOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := sha256.Sum256(content)
-		if !bytes.Equal(got[:], want.Sum(nil)) || wholes != 1 || s.rows != 8 || s.bytes != 16 {
-			t.Fatalf("seed %d, round %d: another content; whole %d times, %d rows, %d bytes", seed, round, wholes, s.rows, s.bytes)
+		if !bytes.Equal(got[:], want.Sum(nil)) || wholes != 1 || s.read.Rows != 8 || s.read.Bytes != 16 {
+			t.Fatalf("seed %d, round %d: another content; whole %d times, %d rows, %d bytes", seed, round, wholes, s.read.Rows, s.read.Bytes)
 		}
 		left, err := disk.FS{}.ReadDir(filepath.Join(dir, bodyName))
 		if err != nil || len(left) != 1 {

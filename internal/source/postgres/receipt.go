@@ -2,11 +2,14 @@ package postgres
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"slices"
 	"sync"
 	"time"
 
 	"capstan/internal/pgcopy"
+	"capstan/internal/rowsum"
 )
 
 // ReceiptName is the file of a dump that holds its Receipt. pg_restore does not look
@@ -27,9 +30,28 @@ type Receipt struct {
 	LockSeconds float64 `json:"lock_seconds"`
 	// Inflicted is the longest time that anybody was seen to wait for the dump; it is
 	// looked at four times a second.
-	Inflicted Inflicted      `json:"inflicted"`
-	Tables    []TableReceipt `json:"tables"`
-	Large     LargeReceipt   `json:"large_objects"`
+	Inflicted Inflicted `json:"inflicted"`
+	// Session is what the server prints values by, as far as pg_dump leaves it to the
+	// server, the database and the role.
+	Session map[string]string `json:"session"`
+	// HashMethod says how the hashes below are made (package rowsum); they are what a
+	// drill compares a restored database with.
+	HashMethod string         `json:"hash_method"`
+	Contents   FileReceipt    `json:"toc"`
+	Tables     []TableReceipt `json:"tables"`
+	Large      LargeReceipt   `json:"large_objects"`
+}
+
+// FileReceipt is about a file as it was written: toc.dat.
+type FileReceipt struct {
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"`
+}
+
+// ReceiptOf is about a file with that content.
+func ReceiptOf(content []byte) FileReceipt {
+	sum := sha256.Sum256(content)
+	return FileReceipt{Bytes: int64(len(content)), SHA256: hex.EncodeToString(sum[:])}
 }
 
 // TableReceipt is about one table that was locked, or read.
@@ -38,17 +60,23 @@ type TableReceipt struct {
 	Held  float64 `json:"held_seconds"` // how long it was locked
 	Rows  int64   `json:"rows"`
 	Bytes int64   `json:"bytes"` // of its data, not compressed
-	File  string  `json:"file,omitempty"`
-	Parts int64   `json:"parts,omitempty"` // in which several sessions read it
+	// Hash is that of the rows as the server sent them in answer to Statement, in the
+	// session that pg_dump sets up; nil where only the definition is in the dump.
+	Hash      *rowsum.Sum `json:"hash,omitempty"`
+	Statement string      `json:"statement,omitempty"`
+	File      string      `json:"file,omitempty"`
+	Parts     int64       `json:"parts,omitempty"` // in which several sessions read it
 	// Contested says that somebody waited for it when the dump began: it was read by
 	// the session that had locked it first.
 	Contested bool `json:"contested,omitempty"`
 }
 
-// LargeReceipt is about the large objects.
+// LargeReceipt is about the large objects. Hash is the sum of the hashes of all; that
+// of one is of its number in decimal, a line end, and its content.
 type LargeReceipt struct {
-	Count int64 `json:"count"`
-	Bytes int64 `json:"bytes"`
+	Count int64      `json:"count"`
+	Bytes int64      `json:"bytes"`
+	Hash  rowsum.Sum `json:"hash"`
 }
 
 // ledger collects the receipt. It is safe for concurrent use.
@@ -85,11 +113,12 @@ func (l *ledger) data(c *datum, r pgcopy.Result) {
 	l.wrote[c.file] = r
 }
 
-func (l *ledger) large(bytes int64) {
+func (l *ledger) large(bytes int64, hash rowsum.Sum) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.objects.Count++
 	l.objects.Bytes += bytes
+	l.objects.Hash.Add(hash)
 }
 
 func (l *ledger) guardEnded() {
@@ -110,8 +139,7 @@ func (l *ledger) tables(h *held) []TableReceipt {
 		}
 		r := TableReceipt{Table: t.schema + "." + t.name, Held: end.Sub(h.locked).Seconds(), Contested: l.contests[t.quoted]}
 		for _, c := range t.copies {
-			wrote := l.wrote[c.file]
-			r.File, r.Rows, r.Bytes = c.file, r.Rows+wrote.Rows, r.Bytes+wrote.Bytes
+			r.add(c, l.wrote[c.file])
 		}
 		if s := h.shares[t]; s != nil && s.parts > 1 {
 			r.Parts = s.parts
@@ -119,9 +147,19 @@ func (l *ledger) tables(h *held) []TableReceipt {
 		all = append(all, r)
 	}
 	for _, c := range h.loose {
-		wrote := l.wrote[c.file]
-		all = append(all, TableReceipt{Table: c.tag, File: c.file, Rows: wrote.Rows, Bytes: wrote.Bytes})
+		r := TableReceipt{Table: c.tag}
+		r.add(c, l.wrote[c.file])
+		all = append(all, r)
 	}
 	slices.SortStableFunc(all, func(a, b TableReceipt) int { return cmp.Compare(a.Table, b.Table) })
 	return all
+}
+
+// add notes what was read of the table.
+func (r *TableReceipt) add(c *datum, wrote pgcopy.Result) {
+	if r.Hash == nil {
+		r.Hash = &rowsum.Sum{}
+	}
+	r.Hash.Add(wrote.Sum)
+	r.File, r.Statement, r.Rows, r.Bytes = c.file, c.SQL, r.Rows+wrote.Rows, r.Bytes+wrote.Bytes
 }

@@ -42,10 +42,10 @@ func (s *sessions) connect(ctx context.Context) (*pgconn.PgConn, error) {
 }
 
 // take takes a session over for reading data.
-func (s *sessions) take(conn *pgconn.PgConn) (*pgcopy.Session, error) {
-	stream, err := pgcopy.Take(conn)
+func (s *sessions) take(ctx context.Context, conn *pgconn.PgConn) (*pgcopy.Session, error) {
+	stream, err := pgcopy.Take(ctx, conn)
 	if err != nil {
-		return nil, err
+		return nil, cause(ctx, err)
 	}
 	s.set(conn, func(ctx context.Context, _ bool) { _ = stream.Close(ctx) }) // it knows itself whether it is in a statement
 	return stream, nil

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"capstan/internal/disk"
+	"capstan/internal/pgcopy"
 )
 
 // share is a table that several workers read in parts: ranges of its pages, handed
@@ -20,8 +21,7 @@ type share struct {
 	mu      sync.Mutex
 	taken   int64
 	done    int64
-	rows    int64
-	bytes   int64
+	read    pgcopy.Result // of all parts that have ended
 	spool   *spool
 	turn    int64           // whose frames go into the file at once
 	waiting map[int64]*part // begun, not yet their turn
@@ -120,13 +120,14 @@ func (s *share) putAside(p *part) error {
 
 // end says that a part is read, and lets those after it have their turn. whole is
 // true for the one call after which the file has everything.
-func (s *share) end(p *part, rows, bytes int64) (whole bool, err error) {
+func (s *share) end(p *part, r pgcopy.Result) (whole bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p.ended = true
 	s.done++
-	s.rows += rows
-	s.bytes += bytes
+	s.read.Rows += r.Rows
+	s.read.Bytes += r.Bytes
+	s.read.Sum.Add(r.Sum)
 	for {
 		next := s.waiting[s.turn]
 		if next == nil || !next.ended {

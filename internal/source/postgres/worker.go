@@ -206,13 +206,13 @@ func (d *dump) readParts(ctx context.Context, stage *progress.Stage, w *worker, 
 				return err
 			}
 		}
-		whole, err := s.end(p, result.Rows, result.Bytes)
+		whole, err := s.end(p, result)
 		if err != nil {
 			return err
 		}
 		if whole {
 			s.spool.finish()
-			d.wrote(s.datum, pgcopy.Result{Rows: s.rows, Bytes: s.bytes})
+			d.wrote(s.datum, s.read)
 		}
 	}
 	if before != "" {

@@ -11,8 +11,21 @@ import (
 // chosen are the dump ids of what Options asks for, in the order of the dump; nil
 // means everything.
 func (o Options) chosen(toc *pgtoc.Archive) ([]int32, error) {
+	without := func(e *pgtoc.Entry) bool { return o.Without != nil && o.Without(e) }
 	if len(o.Tables) == 0 && len(o.Schemas) == 0 {
-		return nil, nil
+		var ids []int32
+		left := false
+		for i := range toc.Entries {
+			if e := &toc.Entries[i]; without(e) {
+				left = true
+			} else {
+				ids = append(ids, e.DumpID)
+			}
+		}
+		if !left {
+			return nil, nil
+		}
+		return ids, nil
 	}
 	c := newChoice(toc)
 	for _, name := range o.Tables {
@@ -32,8 +45,8 @@ func (o Options) chosen(toc *pgtoc.Archive) ([]int32, error) {
 	c.close()
 	var ids []int32
 	for i := range toc.Entries {
-		if id := toc.Entries[i].DumpID; c.in[id] {
-			ids = append(ids, id)
+		if e := &toc.Entries[i]; c.in[e.DumpID] && !without(e) {
+			ids = append(ids, e.DumpID)
 		}
 	}
 	return ids, nil

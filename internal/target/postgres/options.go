@@ -8,6 +8,7 @@ import (
 	"capstan"
 	"capstan/internal/disk"
 	"capstan/internal/pg"
+	"capstan/internal/pgtoc"
 	"capstan/internal/progress"
 )
 
@@ -32,6 +33,11 @@ type Options struct {
 	// with their rows, indexes, constraints, triggers and sequences. Types and functions
 	// of other schemas that they use have to be there. Empty: everything.
 	Tables, Schemas []string
+	// Without says which entries of the table of contents are left out, also of what was
+	// chosen above; nil: none.
+	Without func(*pgtoc.Entry) bool
+	// NoTablespaces puts everything into the database's default tablespace.
+	NoTablespaces bool
 	// NoOwner and NoPrivileges leave out who owns what, and who may do what.
 	NoOwner, NoPrivileges bool
 	Jobs                  int // of pg_restore; 0: as many as this machine has cores, at most 4

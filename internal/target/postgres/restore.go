@@ -181,6 +181,9 @@ func (r *restore) create(ctx context.Context, server pg.Version) error {
 		statement = "CREATE DATABASE " + quoted(r.from) + " WITH TEMPLATE = template0"
 		r.env.Warn("the dump does not say how its database was made: encoding and locale are the server's")
 	}
+	if r.options.NoTablespaces {
+		statement, _, _ = strings.Cut(statement, " TABLESPACE = ") // which is its end
+	}
 	if server.Major < providerMajor {
 		statement = strings.Replace(statement, " LOCALE_PROVIDER = libc", "", 1) // what it is there anyway
 	}
@@ -272,7 +275,7 @@ func (r *restore) command(dir string) (args, env []string, err error) {
 		}
 		args = append(args, "--use-list="+path)
 	}
-	for flag, wanted := range map[string]bool{"--clean": r.options.Clean, "--if-exists": r.options.Clean, "--no-owner": r.options.NoOwner, "--no-privileges": r.options.NoPrivileges} {
+	for flag, wanted := range map[string]bool{"--clean": r.options.Clean, "--if-exists": r.options.Clean, "--no-tablespaces": r.options.NoTablespaces, "--no-owner": r.options.NoOwner, "--no-privileges": r.options.NoPrivileges} {
 		if wanted {
 			args = append(args, flag)
 		}

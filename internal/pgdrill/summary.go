@@ -1,0 +1,140 @@
+package pgdrill
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"capstan"
+	"capstan/internal/rowsum"
+	"capstan/internal/target/postgres"
+)
+
+// The outcomes of a drill.
+const (
+	Proven  = "proven"  // restored, and as the source was
+	Differs = "differs" // something is named in Differences or Problems
+	Failed  = "failed"  // nothing was proven
+)
+
+// What a dump is compared with.
+const (
+	AgainstSource = "source" // what the source had: the receipt says it
+	AgainstFiles  = "files"  // the dump's own files: it has no receipt with hashes
+)
+
+// Difference is something that is not as it was when it was dumped.
+type Difference struct {
+	Object string `json:"object"` // "table public.orders", "sequence …", "large objects", "toc.dat"
+	In     string `json:"in"`     // "files" of the dump, or the "restored" database
+	// Rows, or objects, and hashes; of what could not be read Err says why.
+	Expected     *int64      `json:"expected_rows,omitempty"`
+	Got          *int64      `json:"got_rows,omitempty"`
+	ExpectedHash *rowsum.Sum `json:"expected_hash,omitempty"`
+	GotHash      *rowsum.Sum `json:"got_hash,omitempty"`
+	Err          string      `json:"error,omitempty"`
+}
+
+// String is a difference for people.
+func (d Difference) String() string {
+	where := map[string]string{inFiles: "in the dump's files", inRestored: "restored"}[d.In]
+	switch {
+	case d.Err != "":
+		return fmt.Sprintf("%s, %s: %s", d.Object, where, d.Err)
+	case d.Expected != nil && d.Got != nil && *d.Expected != *d.Got:
+		return fmt.Sprintf("%s, %s: %d rows, expected %d", d.Object, where, *d.Got, *d.Expected)
+	case d.ExpectedHash != nil && d.GotHash != nil:
+		return fmt.Sprintf("%s, %s: other content, hash %s, expected %s", d.Object, where, d.GotHash, d.ExpectedHash)
+	}
+	return d.Object + ", " + where
+}
+
+// The values of Difference.In.
+const (
+	inFiles    = "files"
+	inRestored = "restored"
+)
+
+// Summary is what became of a drill.
+type Summary struct {
+	Type     string    `json:"type"` // "summary"
+	Status   string    `json:"status"`
+	Dump     string    `json:"dump"`
+	Database string    `json:"database"`
+	Snapshot time.Time `json:"snapshot,omitzero"` // of the dump; zero where there is no receipt
+	Against  string    `json:"against"`
+	// DumpServer and Server are versions: of the dumped server, and of the one that it
+	// was restored into.
+	DumpServer string `json:"dump_server_version"`
+	Server     string `json:"server_version"`
+	Scratch    bool   `json:"scratch"` // the server was made for it
+	// What was compared, and found to be the same.
+	Tables    int64         `json:"tables"`
+	Rows      int64         `json:"rows"`
+	Bytes     capstan.Bytes `json:"bytes"` // of COPY text
+	Sequences int64         `json:"sequences"`
+	Large     int64         `json:"large_objects"`
+	// NotCompared names what is restored and not compared.
+	NotCompared []string           `json:"not_compared,omitempty"`
+	Differences []Difference       `json:"differences"`
+	Problems    []postgres.Problem `json:"problems"` // of pg_restore
+	Seconds     float64            `json:"seconds"`
+}
+
+// maxDifferences bounds the differences that are kept one by one.
+const maxDifferences = 10_000
+
+// findings collects what comparing finds. It is safe for concurrent use.
+type findings struct {
+	mu      sync.Mutex
+	summary *Summary
+	more    int64 // differences beyond those that are kept
+}
+
+func (f *findings) differs(d Difference) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.summary.Differences) >= maxDifferences {
+		f.more++
+		return
+	}
+	f.summary.Differences = append(f.summary.Differences, d)
+}
+
+// same counts what was compared and is as it was.
+func (f *findings) same(count func(s *Summary)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	count(f.summary)
+}
+
+// verdict is what the findings make of a drill that came to its end, or to the end of
+// the files.
+func (f *findings) verdict() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := f.summary
+	slices.SortStableFunc(s.Differences, func(a, b Difference) int { return cmp.Compare(a.Object, b.Object) })
+	n := int64(len(s.Differences)) + f.more
+	if n == 0 && len(s.Problems) == 0 {
+		s.Status = Proven
+		return nil
+	}
+	s.Status = Differs
+	what := fmt.Errorf("%d differences, %d objects that could not be restored", n, len(s.Problems))
+	if len(s.Differences) > 0 {
+		what = fmt.Errorf("%w; %s", what, s.Differences[0])
+	} else {
+		what = fmt.Errorf("%w; %s: %s", what, s.Problems[0].Object, s.Problems[0].Err)
+	}
+	return &capstan.Error{Class: capstan.ErrIncomplete, Op: "drill", Object: s.Dump, Err: what, Safe: "the dump was not changed", Next: "drill an older one, and dump the database again"}
+}
+
+// clear reports whether nothing differs so far.
+func (f *findings) clear() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.summary.Differences) == 0
+}
