@@ -74,7 +74,7 @@ func scenes() map[string]swept {
 		}},
 		"forget": {[]string{"home", "two"}, func() *scene {
 			return &scene{
-				args: forgetting[:], staged: true, judge: (*scene).judgeForget,
+				args: forgetting[:], patient: true, staged: true, judge: (*scene).judgeForget,
 				before: func(s *scene) {
 					s.run(s.crash.args...)
 					s.run(s.crash.args...)
@@ -92,13 +92,13 @@ func scenes() map[string]swept {
 		}},
 		"catalog check": {[]string{"home"}, func() *scene {
 			return &scene{
-				args: []string{"catalog", "check"}, before: (*scene).backedUp,
+				args: []string{"catalog", "check"}, patient: true, before: (*scene).backedUp,
 				judge: (*scene).judgeReading, after: func(s *scene, _ ended) { s.sound() },
 			}
 		}},
 		"catalog rebuild": {[]string{"home", "one"}, func() *scene {
 			return &scene{
-				args: []string{"catalog", "rebuild", "one"}, judge: (*scene).judgeRebuild,
+				args: []string{"catalog", "rebuild", "one"}, patient: true, judge: (*scene).judgeRebuild,
 				before: func(s *scene) {
 					s.backedUp()
 					if err := os.RemoveAll(s.mounts["home"].Dir); err == nil || !strings.Contains(err.Error(), "busy") {
@@ -406,8 +406,8 @@ func TestFaultsThatHang(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		for _, at := range all[name].places {
 			s := all[name].make()
-			if short := strings.HasPrefix(name, "backup") || at == "target"; !s.patient || stride(t) == 0 && !short {
-				continue // it is not watched, or as patient as by default, which is a quarter of an hour
+			if short := strings.HasPrefix(name, "backup") || at == "target"; stride(t) == 0 && !short {
+				continue
 			}
 			s.name = name
 			s.begin(t)
