@@ -77,15 +77,14 @@ func faultKinds() []fault {
 // scene is a command that is swept, in a place of its own.
 type scene struct {
 	*crash
-	name    string
-	args    []string // of the command
-	staged  bool
-	patient bool                         // it can be told how patient to be
-	before  func(*scene)                 // makes what the command begins with; nil: nothing
-	judge   func(*scene, ended, outcome) // looks at what the command did under the fault
-	after   func(*scene, ended)          // with the fault gone: again, and all is well
-	kept    string                       // a copy of what was there before the command
-	counts  map[string]map[slowfs.Op]int // of a clean run
+	name   string
+	args   []string // of the command
+	staged bool
+	before func(*scene)                 // makes what the command begins with; nil: nothing
+	judge  func(*scene, ended, outcome) // looks at what the command did under the fault
+	after  func(*scene, ended)          // with the fault gone: again, and all is well
+	kept   string                       // a copy of what was there before the command
+	counts map[string]map[slowfs.Op]int // of a clean run
 }
 
 // outcome is what the fault did.
@@ -188,7 +187,7 @@ func (s *scene) launch(point faultPoint) faulted {
 	rule := point.fault.rule
 	rule.Ops, rule.After = point.ops, point.n-1
 	args := slices.Clone(s.args)
-	if point.fault.holdsUp && s.patient {
+	if point.fault.holdsUp {
 		args = append(args, "--stall-warn", sweepStall, "--stall-fail", sweepStall)
 	}
 	return faulted{point, s.mounts[point.at].Add(rule), s.start(args...)}

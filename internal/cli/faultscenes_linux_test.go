@@ -28,13 +28,13 @@ type swept struct {
 func scenes() map[string]swept {
 	return map[string]swept{
 		"backup": {[]string{"home", "one"}, func() *scene {
-			return &scene{patient: true, judge: (*scene).judgeBackup, after: (*scene).backsUpAgain}
+			return &scene{judge: (*scene).judgeBackup, after: (*scene).backsUpAgain}
 		}},
 		"backup by the stage": {[]string{"home", "stage", "two"}, func() *scene {
-			return &scene{patient: true, staged: true, judge: (*scene).judgeBackup, after: (*scene).backsUpAgain}
+			return &scene{staged: true, judge: (*scene).judgeBackup, after: (*scene).backsUpAgain}
 		}},
 		"incremental": {[]string{"home", "stage", "one"}, func() *scene {
-			return &scene{patient: true, staged: true, judge: (*scene).judgeBackup, after: (*scene).backsUpAgain, before: func(s *scene) {
+			return &scene{staged: true, judge: (*scene).judgeBackup, after: (*scene).backsUpAgain, before: func(s *scene) {
 				s.run(s.crash.args...)
 				write(s.t, filepath.Join(s.data, "b", "new"), noise(4, 2000))
 				if err := os.Remove(filepath.Join(s.data, "b", "later")); err != nil {
@@ -45,7 +45,7 @@ func scenes() map[string]swept {
 		}},
 		"retry": {[]string{"home", "stage", "two"}, func() *scene {
 			return &scene{
-				args: []string{"retry", "1", "--json", "--attempts", "2"}, patient: true, staged: true, judge: (*scene).judgeBackup, after: (*scene).backsUpAgain,
+				args: []string{"retry", "1", "--json", "--attempts", "2"}, staged: true, judge: (*scene).judgeBackup, after: (*scene).backsUpAgain,
 				before: func(s *scene) {
 					full := s.mounts["two"].Add(slowfs.Rule{Op: slowfs.Write, Name: part, Errno: unix.ENOSPC})
 					s.exits(3, append(slices.Clone(s.crash.args), "--attempts", "1"))
@@ -55,7 +55,7 @@ func scenes() map[string]swept {
 		}},
 		"restore": {[]string{"home", "one", "target"}, func() *scene {
 			return &scene{
-				args: []string{"restore", "latest", "--to", "target", "--json"}, patient: true, before: (*scene).backedUp,
+				args: []string{"restore", "latest", "--to", "target", "--json"}, before: (*scene).backedUp,
 				judge: (*scene).judgeRestore, after: func(s *scene, _ ended) {
 					s.run("restore", "latest", "--to", "target", "--overwrite")
 					capstantest.CompareTrees(s.t, s.data, filepath.Join(s.mounts["target"].Below, "data"))
@@ -65,7 +65,7 @@ func scenes() map[string]swept {
 		}},
 		"verify": {[]string{"home", "one"}, func() *scene {
 			return &scene{
-				args: []string{"verify", "--read-data", "--json"}, patient: true, before: (*scene).backedUp,
+				args: []string{"verify", "--read-data", "--json"}, before: (*scene).backedUp,
 				judge: (*scene).judgeVerify, after: func(s *scene, _ ended) {
 					s.exits(0, []string{"verify", "--read-data"})
 					s.sound()
@@ -74,7 +74,7 @@ func scenes() map[string]swept {
 		}},
 		"forget": {[]string{"home", "two"}, func() *scene {
 			return &scene{
-				args: forgetting[:], patient: true, staged: true, judge: (*scene).judgeForget,
+				args: forgetting[:], staged: true, judge: (*scene).judgeForget,
 				before: func(s *scene) {
 					s.run(s.crash.args...)
 					s.run(s.crash.args...)
@@ -92,13 +92,13 @@ func scenes() map[string]swept {
 		}},
 		"catalog check": {[]string{"home"}, func() *scene {
 			return &scene{
-				args: []string{"catalog", "check"}, patient: true, before: (*scene).backedUp,
+				args: []string{"catalog", "check"}, before: (*scene).backedUp,
 				judge: (*scene).judgeReading, after: func(s *scene, _ ended) { s.sound() },
 			}
 		}},
 		"catalog rebuild": {[]string{"home", "one"}, func() *scene {
 			return &scene{
-				args: []string{"catalog", "rebuild", "one"}, patient: true, judge: (*scene).judgeRebuild,
+				args: []string{"catalog", "rebuild", "one"}, judge: (*scene).judgeRebuild,
 				before: func(s *scene) {
 					s.backedUp()
 					if err := os.RemoveAll(s.mounts["home"].Dir); err == nil || !strings.Contains(err.Error(), "busy") {

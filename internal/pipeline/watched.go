@@ -72,7 +72,12 @@ func (e *Engine) watchedBy(ctx context.Context, cancel context.CancelCauseFunc, 
 		_ = e.Tracker.Watch(alive, limits, progress.Actions{
 			Warn: func(s *progress.Stall) { e.warn(s, run, p) },
 			Cut:  func(s *progress.Stall) bool { return e.cutOff(s, run) },
-			Fail: func(s *progress.Stall) { cancel(e.stalled(s, run)) },
+			Fail: func(s *progress.Stall) {
+				cancel(e.stalled(s, run))
+				if where := e.dumped(s); where != "" { // takes its time where it is the home that hangs
+					e.Warn("stalled: stage %s%s", s.Stage, where)
+				}
+			},
 		}) // its error is the end of alive, or what Fail was told
 	}()
 	defer func() {
@@ -141,7 +146,7 @@ func (e *Engine) cutOff(s *progress.Stall, run cutter) bool {
 // stalled is the cause with which a run is cancelled that cannot do without the stage.
 func (e *Engine) stalled(s *progress.Stall, run cutter) error {
 	safe, next := run.hint(s.Stage)
-	return &capstan.Error{Op: "run", Err: fmt.Errorf("%w: %w%s", errStalled, s, e.dumped(s)), Safe: safe, Next: next}
+	return &capstan.Error{Op: "run", Err: fmt.Errorf("%w: %w", errStalled, s), Safe: safe, Next: next}
 }
 
 // dumped keeps the stacks and says where they are.
