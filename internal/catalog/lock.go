@@ -26,8 +26,8 @@ const maxHolder = 4096
 
 // Lock is a job's lock. It ends with Unlock, or with the process.
 type Lock struct {
-	file   *flock.Flock
-	note   string // path of the note that tells others who holds it
+	file *flock.Flock
+	note string // path of the note that tells others who holds it
 	*attendance
 	unlock sync.Once
 	err    error

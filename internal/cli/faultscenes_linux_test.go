@@ -388,7 +388,7 @@ func (s *scene) some(at string) []fault {
 
 // hangingTogether is how many commands hang at the same time: each does so for as
 // long as a run has that was told to end.
-const hangingTogether = 12
+const hangingTogether = 24
 
 // TestFaultsThatHang has an operation never come to its end: the command says so,
 // gives up, and ends as far as the system lets it.

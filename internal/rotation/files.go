@@ -14,8 +14,8 @@ import (
 	"capstan"
 	"capstan/internal/catalog"
 	"capstan/internal/envelope"
-	"capstan/internal/progress"
 	"capstan/internal/manifest"
+	"capstan/internal/progress"
 )
 
 // unlock proves, before anything is changed, that the identities open what still has
