@@ -31,6 +31,7 @@ var (
 const (
 	sweepStall = "1s"
 	sweepSlow  = 3 * time.Second
+	fullFor    = 20 * time.Second // a stage's disk, where the run waits for it
 )
 
 // fault is a way in which operations fail.
@@ -204,6 +205,9 @@ func (s *scene) conclude(f faulted) (met bool) {
 	s.t.Helper()
 	if f.fault.rule.Hold {
 		s.outlasts(f.program, f.rule, false)
+	}
+	if f.at == "stage" && f.fault.lasts() && f.fault.holdsUp && f.program.within(fullFor) {
+		f.rule.End() // a stage that is full is waited for, as long as it takes
 	}
 	e := f.program.end()
 	f.rule.End()
