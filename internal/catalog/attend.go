@@ -63,7 +63,7 @@ func (a *attendance) attend(ctx context.Context, work func() error, leave func()
 		case <-limit:
 			a.left.Add(1)
 			go func() {
-				<-result
+				<-result //nolint:errcheck // nobody waits for it any more
 				a.left.Add(-1)
 			}()
 			if leave != nil {
@@ -76,13 +76,17 @@ func (a *attendance) attend(ctx context.Context, work func() error, leave func()
 
 // silent is what a call ends with that was left behind.
 func (a *attendance) silent(ctx context.Context, since time.Duration) error {
-	told := &capstan.Error{
+	cause := context.Cause(ctx)
+	if errors.Is(cause, context.DeadlineExceeded) || errors.Is(cause, context.Canceled) {
+		return a.stalled(since) // they say nothing more
+	}
+	return errors.Join(cause, a.stalled(since))
+}
+
+// stalled says that the catalog has not answered for so long.
+func (a *attendance) stalled(since time.Duration) error {
+	return &capstan.Error{
 		Op: "catalog", Object: a.path, Err: fmt.Errorf("stalled: %w for %s", errSilent, since.Round(time.Second)),
 		Safe: safeCommitted, Next: "look at the disk that it is on",
 	}
-	cause := context.Cause(ctx)
-	if errors.Is(cause, context.DeadlineExceeded) || errors.Is(cause, context.Canceled) {
-		return told // they say nothing more
-	}
-	return errors.Join(cause, told)
 }

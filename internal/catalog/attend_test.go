@@ -35,7 +35,7 @@ func TestAttendLeavesBehindWhatHangs(t *testing.T) {
 				if took := time.Since(began); took != time.Minute+giveUpTime {
 					t.Errorf("left behind after %s", took)
 				}
-				if !errors.Is(err, errSilent) || errors.Is(err, cause) != (cause == interrupted) || !strings.Contains(err.Error(), "for 1m10s") {
+				if !errors.Is(err, errSilent) || errors.Is(err, cause) != errors.Is(cause, capstan.ErrInterrupted) || !strings.Contains(err.Error(), "for 1m10s") {
 					t.Errorf("%v", err)
 				}
 				if !left || a.left.Load() != 1 || strings.Join(declared, ", ") != "disk, disk over" {

@@ -104,9 +104,15 @@ func (c *Catalog) lockJob(job capstan.JobKey) (*Lock, error) {
 // of the process frees it. A second call does nothing and gives the same error.
 func (l *Lock) Unlock() error {
 	l.unlock.Do(func() {
-		over, end := context.WithCancel(context.Background())
-		end()
-		l.err = l.attend(over, l.free, nil, nil)
+		freed := make(chan error, 1)
+		go func() { freed <- l.free() }()
+		timer := time.NewTimer(l.after)
+		defer timer.Stop()
+		select {
+		case l.err = <-freed:
+		case <-timer.C:
+			l.err = l.stalled(l.after)
+		}
 	})
 	return l.err
 }
