@@ -19,8 +19,14 @@ func TestSilentHome(t *testing.T) {
 	c.run(c.args...)
 	commands := [][]string{
 		c.args,
-		{"restore", "latest", "--to", "back"}, {"verify"}, {"retry", "1"}, {"abandon", "1"}, {"cat", "latest", "data/a/small"}, {"forget", "--keep-last", "1", "--yes"},
-		{"catalog", "check"}, {"catalog", "rebuild", "one"},
+		{"restore", "latest", "--to", "back"},
+		{"verify"},
+		{"retry", "1"},
+		{"abandon", "1"},
+		{"cat", "latest", "data/a/small"},
+		{"forget", "--keep-last", "1", "--yes"},
+		{"catalog", "check"},
+		{"catalog", "rebuild", "one"},
 	}
 	hold := c.mounts["home"].Add(slowfs.Rule{Op: slowfs.Open, Name: "catalog.db", Hold: true})
 	var running []*program
