@@ -22,9 +22,10 @@ type Options struct {
 	// Patience is how long one write waits for the writers of other processes
 	// before it fails. 0 means two minutes.
 	Patience time.Duration
-	// Wait is called when an operation begins to wait, with what it waits for
-	// ("catalog" or "lock"); the function that it returns is called when the wait
-	// is over. Both must not block. nil: waits are not told.
+	// Wait is called when an operation begins to wait, with what it waits for: "catalog"
+	// or "lock" of other writers, "disk" that a call to the system comes back, which has
+	// taken a second by then. The function that it returns is called when the wait is
+	// over. Both must not block. nil: waits are not told.
 	Wait func(on string) (done func())
 	// Now is the clock. nil means time.Now.
 	Now func() time.Time
@@ -34,11 +35,9 @@ const defaultPatience = 2 * time.Minute
 
 // Catalog is an open catalog. Its methods may be called from several goroutines.
 type Catalog struct {
-	path     string
 	locks    string // directory of the lock files
 	readOnly bool
 	patience time.Duration
-	wait     func(on string) (done func())
 	now      func() time.Time
 	fs       disk.FS
 
@@ -48,6 +47,7 @@ type Catalog struct {
 	here  func() (machine.Place, error) // where this process stands
 	boot  func() time.Duration          // by which leases are judged
 
+	*attendance
 	writer  *writer
 	reads   *reads
 	origins originCache
@@ -76,8 +76,9 @@ func open(ctx context.Context, path string, opts Options, steps migrations) (*Ca
 		return nil, fmt.Errorf("catalog %s: %w", path, err)
 	}
 	c := &Catalog{
-		path: abs, locks: filepath.Join(filepath.Dir(abs), "locks"), readOnly: opts.ReadOnly,
-		patience: opts.Patience, wait: opts.Wait, now: opts.Now, removeRows: defaultRemoveRows,
+		attendance: &attendance{path: abs, wait: opts.Wait, after: giveUpTime},
+		locks:      filepath.Join(filepath.Dir(abs), "locks"), readOnly: opts.ReadOnly,
+		patience: opts.Patience, now: opts.Now, removeRows: defaultRemoveRows,
 		owner: rand.Text(), here: sync.OnceValues(machine.Here), boot: machine.Boot,
 		writers: map[capstan.SetID]*EntryWriter{}, leases: map[*Lease]struct{}{}, freed: make(chan struct{}),
 	}
@@ -109,7 +110,9 @@ func (c *Catalog) Path() string { return c.path }
 
 // Close ends the use of the catalog. All EntryWriters must be closed and all leases
 // released before; a lease that was not is lost, and ends with its time or with the
-// process. Close waits for a write that is under way. A second Close does nothing.
+// process. Close waits for a write that is under way. Where a call was left behind that
+// has not come back, the connections stay open until the end of the process: all that was
+// recorded is durable. A second Close does nothing.
 func (c *Catalog) Close() error {
 	kept := c.dropLeases()
 	c.mu.Lock()
@@ -126,6 +129,9 @@ func (c *Catalog) Close() error {
 }
 
 func (c *Catalog) disconnect() error {
+	if c.left.Load() > 0 {
+		return nil
+	}
 	var errs []error
 	if c.reads != nil {
 		errs = append(errs, c.reads.close())
@@ -141,6 +147,9 @@ func (c *Catalog) disconnect() error {
 func (c *Catalog) failed(ctx context.Context, op string, err error) error {
 	if err == nil {
 		return nil
+	}
+	if errors.Is(err, errSilent) {
+		return err
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

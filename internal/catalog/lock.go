@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -25,8 +26,9 @@ const maxHolder = 4096
 
 // Lock is a job's lock. It ends with Unlock, or with the process.
 type Lock struct {
-	file   *flock.Flock
-	note   string // path of the note that tells others who holds it
+	file *flock.Flock
+	note string // path of the note that tells others who holds it
+	*attendance
 	unlock sync.Once
 	err    error
 }
@@ -52,16 +54,31 @@ func (h holder) String() string {
 
 // LockJob takes the lock of a job, or fails at once with capstan.ErrLocked and
 // says who holds it. It is an OS file lock: the kernel frees it when the process
-// dies, and two catalogs opened in one process exclude each other too.
+// dies, and two catalogs opened in one process exclude each other too. Where the
+// filesystem hangs it is left behind after the end of ctx, and may be held until the end
+// of the process.
 func (c *Catalog) LockJob(ctx context.Context, job capstan.JobKey) (*Lock, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
+	taken := make(chan *Lock, 1) // what comes after the end of the wait stays there
+	err := c.attend(ctx, func() error {
+		lock, err := c.lockJob(job)
+		taken <- lock
+		return err
+	}, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	return <-taken, nil
+}
+
+func (c *Catalog) lockJob(job capstan.JobKey) (*Lock, error) {
 	if err := c.fs.MkdirAll(c.locks); err != nil {
 		return nil, err
 	}
 	base := filepath.Join(c.locks, lockName("job-"+string(job)))
-	lock := &Lock{file: newFlock(base + ".lock"), note: base + ".json"}
+	lock := &Lock{file: newFlock(base + ".lock"), note: base + ".json", attendance: c.attendance}
 	taken, err := lock.file.TryLock()
 	if err != nil {
 		return nil, fmt.Errorf("lock of job %s: %w", job, err)
@@ -83,16 +100,30 @@ func (c *Catalog) LockJob(ctx context.Context, job capstan.JobKey) (*Lock, error
 	return lock, nil
 }
 
-// Unlock frees the lock. A second call does nothing and gives the same error.
+// Unlock frees the lock, or leaves that behind where the filesystem hangs: then the end
+// of the process frees it. A second call does nothing and gives the same error.
 func (l *Lock) Unlock() error {
 	l.unlock.Do(func() {
-		// The note goes first: once the lock is free it may be the next holder's.
-		if err := os.Remove(l.note); err != nil && !errors.Is(err, os.ErrNotExist) {
-			l.err = err
+		freed := make(chan error, 1)
+		go func() { freed <- l.free() }()
+		timer := time.NewTimer(l.after)
+		defer timer.Stop()
+		select {
+		case l.err = <-freed:
+		case <-timer.C:
+			l.err = l.stalled(l.after)
 		}
-		l.err = errors.Join(l.err, l.file.Unlock())
 	})
 	return l.err
+}
+
+func (l *Lock) free() error {
+	// The note goes first: once the lock is free it may be the next holder's.
+	err := os.Remove(l.note)
+	if errors.Is(err, os.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(err, l.file.Unlock())
 }
 
 // readHolder reads a note; of a process that was killed it may tell the one
@@ -115,11 +146,18 @@ func parseHolder(data []byte) (h holder) {
 // lockFile waits for a lock of the catalog itself and gives what frees it.
 func (c *Catalog) lockFile(ctx context.Context, name string) (unlock func() error, err error) {
 	file := newFlock(filepath.Join(c.locks, lockName(name)+".lock"))
-	taken, err := file.TryLock()
-	if err == nil && !taken {
-		done := c.wait("lock")
-		_, err = file.TryLockContext(ctx, lockRetry)
-		done()
+	var waiting atomic.Bool
+	err = c.attend(ctx, func() error {
+		taken, err := file.TryLock()
+		if err == nil && !taken {
+			waiting.Store(true)
+			defer c.wait("lock")()
+			_, err = file.TryLockContext(ctx, lockRetry)
+		}
+		return err
+	}, nil, waiting.Load)
+	if errors.Is(err, errSilent) {
+		return nil, err
 	}
 	if err != nil {
 		if ctx.Err() != nil {

@@ -14,13 +14,14 @@ type queries interface {
 
 // reads is the pool of connections that only read.
 type reads struct {
+	*attendance
 	db    *sql.DB
 	mu    sync.Mutex
 	stmts map[string]*sql.Stmt
 }
 
-func newReads(db *sql.DB) *reads {
-	return &reads{db: db, stmts: map[string]*sql.Stmt{}}
+func newReads(db *sql.DB, attended *attendance) *reads {
+	return &reads{attendance: attended, db: db, stmts: map[string]*sql.Stmt{}}
 }
 
 func (r *reads) close() error {
@@ -72,8 +73,33 @@ func one(ctx context.Context, from queries, query string, args []any, dest ...an
 }
 
 // each calls scan for every row of a query. The memory that scan gets belongs to
-// the row, unless database/sql copied it.
-func each(ctx context.Context, from queries, query string, args []any, scan func(*sql.Rows) error) (err error) {
+// the row, unless database/sql copied it. A read that hangs is left behind after the
+// end of ctx; scan is not called any more then. Scan may be called by another goroutine
+// than the caller's, which waits for it.
+func each(ctx context.Context, from queries, query string, args []any, scan func(*sql.Rows) error) error {
+	r, reading := from.(*reads)
+	if !reading { // the whole transaction is attended
+		return eachRow(ctx, from, query, args, scan)
+	}
+	var gate sync.Mutex
+	gone := false
+	return r.attend(ctx, func() error {
+		return eachRow(ctx, r, query, args, func(rows *sql.Rows) error {
+			gate.Lock()
+			defer gate.Unlock()
+			if gone {
+				return errSilent
+			}
+			return scan(rows)
+		})
+	}, func() {
+		gate.Lock()
+		defer gate.Unlock()
+		gone = true
+	}, nil)
+}
+
+func eachRow(ctx context.Context, from queries, query string, args []any, scan func(*sql.Rows) error) (err error) {
 	rows, err := from.query(ctx, query, args...)
 	if err != nil {
 		return err

@@ -80,7 +80,7 @@ func (c *Catalog) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.reads = newReads(db)
+	c.reads = newReads(db, c.attendance)
 	if err := db.PingContext(ctx); err != nil || c.readOnly {
 		return err
 	}

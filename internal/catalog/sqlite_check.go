@@ -102,7 +102,15 @@ func (c *Catalog) damaged(err error) error {
 
 // sqliteProblems runs the full check of the file, its keys included.
 func (c *Catalog) sqliteProblems(ctx context.Context) ([]string, error) {
-	problems, err := pragmaProblems(ctx, c.reads.db, "PRAGMA integrity_check(50)")
+	var problems []string
+	err := each(ctx, c.reads, "PRAGMA integrity_check(50)", nil, func(rows *sql.Rows) error {
+		var line string
+		err := rows.Scan(&line)
+		if err == nil && line != "ok" {
+			problems = append(problems, line)
+		}
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

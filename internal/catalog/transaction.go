@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"capstan"
@@ -17,14 +18,17 @@ type writer struct {
 	db      *sql.DB
 	turn    chan struct{} // holds one token while nobody writes
 	closed  chan struct{} // closed by close
+	lost    chan struct{} // closed when a write was left behind that hangs
 	conn    *sql.Conn     // nil until the first write, and after one that broke it
 	stmts   map[string]*sql.Stmt
 	raw     map[string]driver.Stmt // of the hot path, prepared on the driver's own connection
 	closing sync.Once
+	losing  sync.Once
+	waiting atomic.Bool // for the writers of other processes
 }
 
 func newWriter(db *sql.DB) *writer {
-	w := &writer{db: db, turn: make(chan struct{}, 1), closed: make(chan struct{})}
+	w := &writer{db: db, turn: make(chan struct{}, 1), closed: make(chan struct{}), lost: make(chan struct{})}
 	w.turn <- struct{}{}
 	return w
 }
@@ -65,8 +69,14 @@ type tx struct {
 	w   *writer
 }
 
+// giveUp ends all writing: after a write that was left behind, it is not known whether
+// that one is carried out one day.
+func (w *writer) giveUp() { w.losing.Do(func() { close(w.lost) }) }
+
 // write runs fn in one transaction: all of it, or nothing. It waits for its turn
-// among the goroutines of this process and then for other processes.
+// among the goroutines of this process and then for other processes. One that hangs
+// is left behind after the end of ctx, and with it the catalog is given up: nothing more
+// is written, so that what may yet be committed of that transaction is the last.
 func (c *Catalog) write(ctx context.Context, op string, fn func(*tx) error) error {
 	return c.failed(ctx, op, c.transact(ctx, fn))
 }
@@ -78,8 +88,15 @@ func (c *Catalog) transact(ctx context.Context, fn func(*tx) error) error {
 	if err := c.takeTurn(ctx); err != nil {
 		return err
 	}
+	return c.attend(ctx, func() error {
+		defer func() { c.writer.turn <- struct{}{} }()
+		return c.transaction(ctx, fn)
+	}, c.writer.giveUp, c.writer.waiting.Load)
+}
+
+// transaction is transact with the turn.
+func (c *Catalog) transaction(ctx context.Context, fn func(*tx) error) error {
 	w := c.writer
-	defer func() { w.turn <- struct{}{} }()
 	if err := w.connect(ctx); err != nil {
 		return err
 	}
@@ -114,18 +131,41 @@ func (c *Catalog) takeTurn(ctx context.Context) error {
 	select {
 	case <-c.writer.closed:
 		return errClosed
+	case <-c.writer.lost:
+		return c.givenUp()
 	case <-c.writer.turn:
-		return nil
+		return c.stillWrites()
 	default:
 	}
 	defer c.wait("catalog")()
 	select {
 	case <-c.writer.turn:
-		return nil
+		return c.stillWrites()
 	case <-c.writer.closed:
 		return errClosed
+	case <-c.writer.lost:
+		return c.givenUp()
 	case <-ctx.Done():
 		return context.Cause(ctx)
+	}
+}
+
+// stillWrites gives the turn back if the catalog was given up before it came.
+func (c *Catalog) stillWrites() error {
+	select {
+	case <-c.writer.lost:
+		c.writer.turn <- struct{}{}
+		return c.givenUp()
+	default:
+		return nil
+	}
+}
+
+// givenUp is what every write ends with after one that was left behind.
+func (c *Catalog) givenUp() error {
+	return &capstan.Error{
+		Op: "write to catalog", Object: c.path, Err: fmt.Errorf("it was given up: %w", errSilent),
+		Safe: safeCommitted, Next: "look at the disk that it is on",
 	}
 }
 
@@ -149,6 +189,8 @@ func (c *Catalog) begin(ctx context.Context) error {
 		return err
 	}
 	defer c.wait("catalog")()
+	c.writer.waiting.Store(true)
+	defer c.writer.waiting.Store(false)
 	for since := time.Now(); time.Since(since) < c.patience; {
 		if _, err = c.writer.conn.ExecContext(ctx, beginWrite); !isBusy(err) {
 			return err

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"capstan"
+	"capstan/internal/catalog"
 	"capstan/internal/daemon"
 )
 
@@ -50,10 +51,13 @@ func (a *app) openHome(ctx context.Context, options daemon.Options) (*daemon.Dae
 }
 
 // closeHome closes the home after the work. One that does not answer any more is
-// left as it is: all that was recorded is durable, and the next command reads it.
+// left as it is, the sooner where the command was interrupted: all that was recorded is
+// durable, and the next command reads it.
 func (a *app) closeHome(ctx context.Context, d *daemon.Daemon) error {
-	err := a.answered(context.WithoutCancel(ctx), "the home "+d.Home.Dir+" has not been closed", func(<-chan struct{}) error { return d.Close() })
-	if errors.Is(err, errHomeSilent) {
+	longer, stop := catalog.Outlive(ctx, leastHome)
+	defer stop()
+	err := a.answered(longer, "the home "+d.Home.Dir+" has not been closed", func(<-chan struct{}) error { return d.Close() })
+	if errors.Is(err, errHomeSilent) || err != nil && longer.Err() != nil && errors.Is(err, context.Cause(longer)) {
 		a.printer.Warn("stalled: the home %s could not be closed: %v; safe: what was recorded stands; next: look at the disk that it is on", d.Home.Dir, err)
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -76,7 +77,11 @@ type app struct {
 
 	settings  *config.Settings // nil until configure
 	jobMemory capstan.Bytes    // of the configured job that runs; 0: it says nothing
-	stallFail time.Duration    // how long opening or closing the home may take; 0: any time
+	stallFail time.Duration    // how long the home may take to answer; 0: any time
+	// wholeCatalog says that the command reads all of the catalog in single calls: its
+	// disk may then take longer by what that takes at readRate.
+	wholeCatalog bool
+	hooked       bool // hooks may follow the end of the work, and take their time
 }
 
 // with opens the home, runs do, and closes everything again; only then the
@@ -96,7 +101,33 @@ func (a *app) with(ctx context.Context, do func(context.Context, *daemon.Daemon)
 	if err != nil {
 		return err
 	}
-	return a.told(errors.Join(do(ctx, d), a.closeHome(ctx, d)))
+	err, left := d.Engine.Guard(ctx, a.silence(ctx, d), !a.hooked, func(ctx context.Context) error { return do(ctx, d) })
+	if left {
+		return err // its results, and the home, may still be in use
+	}
+	return a.told(errors.Join(err, a.closeHome(ctx, d)))
+}
+
+// readRate is what the slowest of disks reads of a catalog in a second.
+const readRate = capstan.MiB
+
+// silence is how long the catalog may not answer; 0: any time.
+func (a *app) silence(ctx context.Context, d *daemon.Daemon) time.Duration {
+	if a.stallFail == 0 || !a.wholeCatalog {
+		return a.stallFail
+	}
+	sizes := make(chan int64, 1)
+	err := a.answered(ctx, "the home "+d.Home.Dir+" has not answered", func(<-chan struct{}) error {
+		info, err := os.Stat(d.Catalog.Path())
+		if err == nil {
+			sizes <- info.Size()
+		}
+		return err
+	})
+	if err != nil {
+		return a.stallFail // the first call says what is wrong
+	}
+	return a.stallFail + time.Duration(<-sizes/int64(readRate))*time.Second
 }
 
 // told prints what is still to be printed after a command's work, which ended with err.

@@ -138,7 +138,7 @@ func (a *app) backup(ctx context.Context, args []string, flags backupFlags) erro
 	if err != nil {
 		return err
 	}
-	a.stallFail = plan.patience.Fail
+	a.stallFail, a.hooked = plan.patience.Fail, len(flags.hooks.post) > 0
 	ctx, cancel := withTimeout(ctx, "backup", flags.timeout)
 	defer cancel()
 	return a.with(ctx, func(ctx context.Context, d *daemon.Daemon) error {

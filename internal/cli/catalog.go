@@ -9,6 +9,9 @@ import (
 	"capstan"
 	"capstan/internal/catalog"
 	"capstan/internal/daemon"
+	"capstan/internal/job"
+	"capstan/internal/pipeline"
+	"capstan/internal/progress"
 )
 
 func (a *app) catalogCommand() *cobra.Command {
@@ -23,12 +26,17 @@ func (a *app) catalogCommand() *cobra.Command {
 }
 
 func (a *app) catalogCheckCommand() *cobra.Command {
-	return &cobra.Command{
+	var limits deliverFlags
+	cmd := &cobra.Command{
 		Use: "check", Short: "Check the catalog's integrity",
 		Long:    "Check the catalog's file and that its records agree with each other. Problems are named; the exit code is then 3.",
 		Example: "  capstan catalog check",
 		Args:    usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if _, err := a.patient(&limits); err != nil {
+				return err
+			}
+			a.wholeCatalog = true
 			return a.with(cmd.Context(), func(ctx context.Context, d *daemon.Daemon) error {
 				problems, err := d.Catalog.Check(ctx)
 				if err != nil {
@@ -55,10 +63,13 @@ func (a *app) catalogCheckCommand() *cobra.Command {
 			})
 		},
 	}
+	limits.addPatience(cmd.Flags())
+	return cmd
 }
 
 func (a *app) catalogRebuildCommand() *cobra.Command {
 	var keys keyFlags
+	var limits deliverFlags
 	cmd := &cobra.Command{
 		Use: "rebuild VOLUME", Short: "Read a volume's sets into the catalog",
 		Long: `Read the manifests of all sets on a volume and record what the catalog lacks, so
@@ -71,18 +82,18 @@ are named; if that is all that is wrong, the exit code is 12.`,
 		Example: "  capstan catalog rebuild /mnt/disk\n  capstan --home /tmp/fresh catalog rebuild /mnt/disk\n  capstan catalog rebuild /mnt/disk --identity key.txt",
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			patience, err := a.patient(&limits)
+			if err != nil {
+				return err
+			}
 			return a.withKeys(cmd.Context(), &keys, func(ctx context.Context, d *daemon.Daemon) error {
-				volume, err := d.Existing(args[0])
-				if err != nil {
-					return err
-				}
 				var found []capstan.SetID
-				err = a.live(ctx, d, func(ctx context.Context) error {
-					var err error
-					found, err = d.Engine.Rebuild(ctx, volume)
+				err := a.live(ctx, d, func(ctx context.Context) (err error) {
+					found, err = pipeline.Attend(ctx, d.Engine, patience, func(ctx context.Context) ([]capstan.SetID, error) {
+						return rebuild(ctx, d, args[0])
+					})
 					return err
 				})
-				err = errors.Join(err, volume.Close())
 				for _, set := range found {
 					if a.flags.json {
 						err = errors.Join(err, a.object(map[string]any{"set": set}))
@@ -96,7 +107,23 @@ are named; if that is all that is wrong, the exit code is 12.`,
 		},
 	}
 	keys.add(cmd)
+	limits.addPatience(cmd.Flags())
 	return cmd
+}
+
+// rebuild opens the volume and reads its sets into the catalog.
+func rebuild(ctx context.Context, d *daemon.Daemon, spec string) (found []capstan.SetID, err error) {
+	stage := d.Tracker.Stage(job.OpenStage)
+	stage.Begin()
+	done := stage.Wait(progress.ForVolume, spec)
+	volume, err := d.Existing(spec)
+	done()
+	stage.End()
+	if err != nil {
+		return nil, err
+	}
+	found, err = d.Engine.Rebuild(ctx, volume)
+	return found, errors.Join(err, volume.Close())
 }
 
 func (a *app) catalogExportCommand() *cobra.Command {

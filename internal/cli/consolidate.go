@@ -60,6 +60,7 @@ left alone.`,
 			if flags.timeout < 0 {
 				return usage("--timeout %s: give a time above 0, such as 2h", flags.timeout)
 			}
+			a.stallFail = flags.deliver.stallFail
 			return a.withKeys(cmd.Context(), &flags.keys, func(ctx context.Context, d *daemon.Daemon) error {
 				set, err := a.set(ctx, d, args[0])
 				if err != nil {

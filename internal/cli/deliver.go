@@ -69,6 +69,14 @@ func (f *deliverFlags) plan(volumes int) (d delivery, err error) {
 	return d, err
 }
 
+// patient takes the limits of the watchdog that the flags say, and those of the home.
+func (a *app) patient(f *deliverFlags) (p pipeline.Patience, err error) {
+	if p, err = f.patience(); err == nil {
+		a.stallFail = p.Fail
+	}
+	return p, err
+}
+
 // patience checks and gives the limits of the watchdog.
 func (f *deliverFlags) patience() (pipeline.Patience, error) {
 	switch {

@@ -10,8 +10,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"capstan"
+	"capstan/internal/config"
 	"capstan/internal/daemon"
 	"capstan/internal/doctor"
+	"capstan/internal/pipeline"
 )
 
 func (a *app) doctorCommand() *cobra.Command {
@@ -45,7 +47,9 @@ func (a *app) doctor(ctx context.Context, d *daemon.Daemon) error {
 			return volume.Close()
 		},
 	}
-	err = examiner.Examine(ctx, func(f doctor.Finding) {
+	stage := d.Tracker.Stage("doctor")
+	finding := func(f doctor.Finding) {
+		stage.Moved(0, 1)
 		if f.Level == doctor.Bad {
 			bad++
 		}
@@ -57,8 +61,16 @@ func (a *app) doctor(ctx context.Context, d *daemon.Daemon) error {
 		if f.Advice != "" {
 			printErr = errors.Join(printErr, a.line("         "+f.Advice))
 		}
-	})
-	if err == nil && bad > 0 {
+	}
+	patience := pipeline.Patience{Warn: config.DefaultStallWarn, Fail: config.DefaultStallFail}
+	if _, err := pipeline.Attend(ctx, d.Engine, patience, func(ctx context.Context) (struct{}, error) {
+		stage.Begin()
+		defer stage.End()
+		return struct{}{}, examiner.Examine(ctx, finding)
+	}); err != nil {
+		return err
+	}
+	if bad > 0 {
 		err = &capstan.Error{Class: capstan.ErrIncomplete, Op: "doctor", Err: fmt.Errorf("%d findings are bad", bad)}
 	}
 	return errors.Join(err, printErr)

@@ -233,22 +233,31 @@ func (a *app) find(ctx context.Context, d *daemon.Daemon, glob string, in []stri
 
 func (a *app) catCommand() *cobra.Command {
 	var keys keyFlags
+	var limits deliverFlags
 	cmd := &cobra.Command{
 		Use: "cat SET PATH", Short: "Write the content of one file of a set to stdout",
 		Example:           "  capstan cat latest data/etc/hosts\n  capstan cat latest data/dump.sql | psql\n  capstan cat latest data/letter --identity key.txt",
 		Args:              usageArgs(cobra.ExactArgs(2)),
 		ValidArgsFunction: a.completeSets,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			patience, err := a.patient(&limits)
+			if err != nil {
+				return err
+			}
 			return a.withKeys(cmd.Context(), &keys, func(ctx context.Context, d *daemon.Daemon) error {
 				set, err := a.set(ctx, d, args[0])
 				if err != nil {
 					return err
 				}
-				return d.Engine.Cat(ctx, set.ID, strings.Trim(args[1], "/"), a.out)
+				_, err = pipeline.Attend(ctx, d.Engine, patience, func(ctx context.Context) (struct{}, error) {
+					return struct{}{}, d.Engine.Cat(ctx, set.ID, strings.Trim(args[1], "/"), a.out)
+				})
+				return err
 			})
 		},
 	}
 	keys.add(cmd)
+	limits.addPatience(cmd.Flags())
 	a.jobFlag(cmd)
 	return cmd
 }

@@ -3,6 +3,7 @@ package cli_test
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -20,7 +21,7 @@ import (
 
 var (
 	// faultsOf says which points the fault sweeps play.
-	faultsOf = flag.String("faults", "some", "points of the fault sweeps: some (a sample), all (every n of every operation), or a number k (every k-th n)")
+	faultsOf = flag.String("faults", "some", "points of the fault sweeps: some (a sample), all (see fault.points), or a number k (every k-th of them)")
 	// faultSeed chooses the sample.
 	faultSeed = flag.Uint64("faultseed", 4, "seed of the sample of the fault sweeps")
 )
@@ -30,6 +31,7 @@ var (
 const (
 	sweepStall = "1s"
 	sweepSlow  = 3 * time.Second
+	fullFor    = 20 * time.Second // a stage's disk, where the run waits for it
 )
 
 // fault is a way in which operations fail.
@@ -77,15 +79,14 @@ func faultKinds() []fault {
 // scene is a command that is swept, in a place of its own.
 type scene struct {
 	*crash
-	name    string
-	args    []string // of the command
-	staged  bool
-	patient bool                         // it can be told how patient to be
-	before  func(*scene)                 // makes what the command begins with; nil: nothing
-	judge   func(*scene, ended, outcome) // looks at what the command did under the fault
-	after   func(*scene, ended)          // with the fault gone: again, and all is well
-	kept    string                       // a copy of what was there before the command
-	counts  map[string]map[slowfs.Op]int // of a clean run
+	name   string
+	args   []string // of the command
+	staged bool
+	before func(*scene)                 // makes what the command begins with; nil: nothing
+	judge  func(*scene, ended, outcome) // looks at what the command did under the fault
+	after  func(*scene, ended)          // with the fault gone: again, and all is well
+	kept   string                       // a copy of what was there before the command
+	traces map[string][]passed          // of clean runs, by place
 }
 
 // outcome is what the fault did.
@@ -145,12 +146,13 @@ func (s *scene) copy(from, to string) {
 	}
 }
 
-// point is one n of a fault.
+// faultPoint is where a fault begins.
 type faultPoint struct {
 	at    string
 	fault fault
 	ops   []slowfs.Op
-	n     int
+	name  string // pattern of the file's name; empty: any
+	n     int    // of these operations, from 1
 }
 
 func (p faultPoint) String() string {
@@ -158,7 +160,10 @@ func (p faultPoint) String() string {
 	if len(p.ops) == 1 {
 		of = string(p.ops[0])
 	}
-	return fmt.Sprintf("%s %d of %s", of, p.n, p.at)
+	if p.name != "" {
+		of += " of " + p.name
+	}
+	return fmt.Sprintf("%s %d in %s", of, p.n, p.at)
 }
 
 // play runs the command with a fault, and judges, as a test of its own. It reports
@@ -186,9 +191,9 @@ func (s *scene) launch(point faultPoint) faulted {
 	s.t.Helper()
 	s.reset()
 	rule := point.fault.rule
-	rule.Ops, rule.After = point.ops, point.n-1
+	rule.Ops, rule.Name, rule.After = point.ops, point.name, point.n-1
 	args := slices.Clone(s.args)
-	if point.fault.holdsUp && s.patient {
+	if point.fault.holdsUp {
 		args = append(args, "--stall-warn", sweepStall, "--stall-fail", sweepStall)
 	}
 	return faulted{point, s.mounts[point.at].Add(rule), s.start(args...)}
@@ -199,7 +204,10 @@ func (s *scene) launch(point faultPoint) faulted {
 func (s *scene) conclude(f faulted) (met bool) {
 	s.t.Helper()
 	if f.fault.rule.Hold {
-		s.outlast(f.program, f.rule)
+		s.outlasts(f.program, f.rule, false)
+	}
+	if f.at == "stage" && f.fault.lasts() && f.fault.holdsUp && f.program.within(fullFor) {
+		f.rule.End() // a stage that is full is waited for, as long as it takes
 	}
 	e := f.program.end()
 	f.rule.End()
@@ -221,19 +229,19 @@ func (s *scene) conclude(f faulted) (met bool) {
 	return len(did.hits) > 0
 }
 
-// outlast lets go an operation that hangs once the program has ended but for it,
-// as far as the system lets it end.
-func (s *scene) outlast(p *program, hold *slowfs.Active) {
-	s.t.Helper()
+// outlasts lets go an operation that hangs once the program has ended but for it,
+// as far as the system lets it end. Met says that it is known to hang already.
+func (c *crash) outlasts(p *program, hold *slowfs.Active, met bool) {
+	c.t.Helper()
 	deadline := time.NewTimer(verdict)
 	defer deadline.Stop()
 	poll := time.NewTicker(20 * time.Millisecond)
 	defer poll.Stop()
-	for p.running() && (len(hold.Hits()) == 0 || !p.doomed()) {
+	for p.running() && (!met && len(hold.Hits()) == 0 || !p.doomed()) {
 		select {
 		case <-poll.C:
 		case <-deadline.C:
-			s.t.Errorf("it hangs where an operation does not come to its end")
+			c.t.Errorf("it hangs where an operation does not come to its end")
 			hold.End()
 			return
 		}
@@ -267,69 +275,61 @@ func stride(t *testing.T) int {
 	return k
 }
 
-// sweep plays a fault at a place: in full for every n until the command passes,
-// else for one n of one kind of operation.
+// sweep plays a fault at a place: at all its points, every k-th of them, or one.
 func (s *scene) sweep(t *testing.T, at string, f fault) {
 	t.Helper()
-	if step := stride(t); step > 0 && !f.rare {
-		bad := 0
-		for n := 1 + int(*faultSeed)%step; bad < 20; n += step {
-			met, well := s.play(t, faultPoint{at, f, f.ops, n})
-			if !well {
-				bad++
-			}
-			if !met && well {
-				t.Logf("%d operations", n-1)
-				return // the command has passed
-			}
+	step := stride(t)
+	if step == 0 {
+		random := rand.New(rand.NewPCG(*faultSeed, uint64(len(s.name)+len(at)*10+len(f.name)*100)))
+		for _, point := range s.sample(at, f, random) {
+			s.play(t, point)
 		}
-		t.Fatal("that is enough")
+		return
 	}
-	random := rand.New(rand.NewPCG(*faultSeed, uint64(len(s.name)+len(at)*10+len(f.name)*100)))
-	for _, point := range s.sample(at, f, random) {
-		s.play(t, point)
+	all := f.points(at, s.traced(at))
+	bad, played, unmet := 0, 0, 0
+	for i := int(*faultSeed) % step; i < len(all) && bad < 20; i += step {
+		met, well := s.play(t, all[i])
+		played++
+		if !well {
+			bad++
+		} else if !met {
+			unmet++
+		}
+	}
+	t.Logf("%d of %d points; %d were not come to", played, len(all), unmet)
+	if unmet > 5+played/4 {
+		t.Error("the runs do not come to the operations that a clean one had")
 	}
 }
 
-// sample chooses points of a fault at a place, of the operations of a clean run.
+// traced gives the operations of a clean run.
+func (s *scene) traced(at string) []passed {
+	s.t.Helper()
+	if s.traces == nil {
+		s.traces = map[string][]passed{}
+	}
+	if s.traces[at] == nil {
+		s.traces[at] = s.trace(at)
+	}
+	return s.traces[at]
+}
+
+// sample chooses points of a fault at a place: one of an operation that is drawn or,
+// where all are played, one of each kind of operation.
 func (s *scene) sample(at string, f fault, random *rand.Rand) (points []faultPoint) {
 	s.t.Helper()
-	if s.counts == nil {
-		s.counts = s.clean()
+	of := map[slowfs.Op][]faultPoint{}
+	for _, p := range f.points(at, s.traced(at)) {
+		of[p.ops[0]] = append(of[p.ops[0]], p)
 	}
-	counts := s.counts[at]
-	var kinds []slowfs.Op
-	for _, op := range f.ops {
-		if counts[op] > 0 {
-			kinds = append(kinds, op)
-		}
-	}
+	kinds := slices.Sorted(maps.Keys(of))
 	if stride(s.t) != 1 {
 		random.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
 		kinds = first(kinds, 1)
 	}
 	for _, op := range kinds {
-		points = append(points, faultPoint{at, f, []slowfs.Op{op}, 1 + random.IntN(counts[op])})
+		points = append(points, of[op][random.IntN(len(of[op]))])
 	}
 	return points
-}
-
-// clean runs the command without a fault, and counts the operations of each place.
-func (s *scene) clean() map[string]map[slowfs.Op]int {
-	s.t.Helper()
-	s.reset()
-	counts := map[string]map[slowfs.Op]int{}
-	for at, m := range s.mounts {
-		counts[at] = m.Counts()
-	}
-	e := s.try(s.args...)
-	if e.code != 0 {
-		s.t.Fatalf("exit %d:\n%s%s", e.code, e.out, e.err)
-	}
-	for at, m := range s.mounts {
-		for op, n := range m.Counts() {
-			counts[at][op] = n - counts[at][op]
-		}
-	}
-	return counts
 }

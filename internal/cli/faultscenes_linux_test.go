@@ -28,13 +28,13 @@ type swept struct {
 func scenes() map[string]swept {
 	return map[string]swept{
 		"backup": {[]string{"home", "one"}, func() *scene {
-			return &scene{patient: true, judge: (*scene).judgeBackup, after: (*scene).backsUpAgain}
+			return &scene{judge: (*scene).judgeBackup, after: (*scene).backsUpAgain}
 		}},
 		"backup by the stage": {[]string{"home", "stage", "two"}, func() *scene {
-			return &scene{patient: true, staged: true, judge: (*scene).judgeBackup, after: (*scene).backsUpAgain}
+			return &scene{staged: true, judge: (*scene).judgeBackup, after: (*scene).backsUpAgain}
 		}},
 		"incremental": {[]string{"home", "stage", "one"}, func() *scene {
-			return &scene{patient: true, staged: true, judge: (*scene).judgeBackup, after: (*scene).backsUpAgain, before: func(s *scene) {
+			return &scene{staged: true, judge: (*scene).judgeBackup, after: (*scene).backsUpAgain, before: func(s *scene) {
 				s.run(s.crash.args...)
 				write(s.t, filepath.Join(s.data, "b", "new"), noise(4, 2000))
 				if err := os.Remove(filepath.Join(s.data, "b", "later")); err != nil {
@@ -45,7 +45,7 @@ func scenes() map[string]swept {
 		}},
 		"retry": {[]string{"home", "stage", "two"}, func() *scene {
 			return &scene{
-				args: []string{"retry", "1", "--json", "--attempts", "2"}, patient: true, staged: true, judge: (*scene).judgeBackup, after: (*scene).backsUpAgain,
+				args: []string{"retry", "1", "--json", "--attempts", "2"}, staged: true, judge: (*scene).judgeBackup, after: (*scene).backsUpAgain,
 				before: func(s *scene) {
 					full := s.mounts["two"].Add(slowfs.Rule{Op: slowfs.Write, Name: part, Errno: unix.ENOSPC})
 					s.exits(3, append(slices.Clone(s.crash.args), "--attempts", "1"))
@@ -55,7 +55,7 @@ func scenes() map[string]swept {
 		}},
 		"restore": {[]string{"home", "one", "target"}, func() *scene {
 			return &scene{
-				args: []string{"restore", "latest", "--to", "target", "--json"}, patient: true, before: (*scene).backedUp,
+				args: []string{"restore", "latest", "--to", "target", "--json"}, before: (*scene).backedUp,
 				judge: (*scene).judgeRestore, after: func(s *scene, _ ended) {
 					s.run("restore", "latest", "--to", "target", "--overwrite")
 					capstantest.CompareTrees(s.t, s.data, filepath.Join(s.mounts["target"].Below, "data"))
@@ -65,7 +65,7 @@ func scenes() map[string]swept {
 		}},
 		"verify": {[]string{"home", "one"}, func() *scene {
 			return &scene{
-				args: []string{"verify", "--read-data", "--json"}, patient: true, before: (*scene).backedUp,
+				args: []string{"verify", "--read-data", "--json"}, before: (*scene).backedUp,
 				judge: (*scene).judgeVerify, after: func(s *scene, _ ended) {
 					s.exits(0, []string{"verify", "--read-data"})
 					s.sound()
@@ -388,7 +388,7 @@ func (s *scene) some(at string) []fault {
 
 // hangingTogether is how many commands hang at the same time: each does so for as
 // long as a run has that was told to end.
-const hangingTogether = 12
+const hangingTogether = 24
 
 // TestFaultsThatHang has an operation never come to its end: the command says so,
 // gives up, and ends as far as the system lets it.
@@ -406,8 +406,8 @@ func TestFaultsThatHang(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		for _, at := range all[name].places {
 			s := all[name].make()
-			if short := strings.HasPrefix(name, "backup") || at == "target"; !s.patient || stride(t) == 0 && !short {
-				continue // it is not watched, or as patient as by default, which is a quarter of an hour
+			if short := strings.HasPrefix(name, "backup") || at == "target"; stride(t) == 0 && !short {
+				continue
 			}
 			s.name = name
 			s.begin(t)

@@ -23,6 +23,7 @@ type forgetFlags struct {
 	within string
 	pool   string
 	yes    bool
+	limits deliverFlags
 }
 
 func (f *forgetFlags) add(flags *pflag.FlagSet) {
@@ -31,6 +32,7 @@ func (f *forgetFlags) add(flags *pflag.FlagSet) {
 	}
 	flags.StringVar(&f.within, "keep-within", "", "keep the sets of this long before the job's newest one: 30d, 6m, 2y")
 	flags.StringVar(&f.pool, "pool", "", "judge what the volumes of this pool hold, and let go there alone; the rules are the pool's unless given")
+	f.limits.addPatience(flags)
 	flags.BoolVar(&f.yes, "yes", false, "do it; without, the plan is printed and nothing is changed")
 }
 
@@ -106,8 +108,12 @@ of these holds it; of several, all go or none (exit code 4).`,
 			if len(args) > 0 && !flags.rules.Empty() {
 				return usage("name sets, or give rules, not both")
 			}
+			patience, err := a.patient(&flags.limits)
+			if err != nil {
+				return err
+			}
 			return a.with(cmd.Context(), func(ctx context.Context, d *daemon.Daemon) error {
-				return a.forget(ctx, d, args, flags)
+				return a.forget(ctx, d, args, flags, patience)
 			})
 		},
 	}
@@ -117,7 +123,7 @@ of these holds it; of several, all go or none (exit code 4).`,
 }
 
 // forget plans, job by job, and with --yes does it.
-func (a *app) forget(ctx context.Context, d *daemon.Daemon, args []string, flags forgetFlags) error {
+func (a *app) forget(ctx context.Context, d *daemon.Daemon, args []string, flags forgetFlags, patience pipeline.Patience) error {
 	pool, err := a.forgetPool(ctx, d, &flags, len(args) > 0)
 	if err != nil {
 		return err
@@ -143,7 +149,9 @@ func (a *app) forget(ctx context.Context, d *daemon.Daemon, args []string, flags
 	var failures []error
 	err = a.live(ctx, d, func(ctx context.Context) error {
 		for _, task := range tasks {
-			done, err := d.Engine.Forget(ctx, task)
+			done, err := pipeline.Attend(ctx, d.Engine, patience, func(ctx context.Context) (pipeline.Forgotten, error) {
+				return d.Engine.Forget(ctx, task)
+			})
 			report.add(task.Job, done.Plan)
 			for _, erased := range done.Erased {
 				report.Freed += erased.Bytes

@@ -38,10 +38,9 @@ named, and the restore goes on: all content is proven by the catalog's own hashe
 				return usage("restore needs --to DIR")
 			}
 			var err error
-			if job.Patience, err = limits.patience(); err != nil {
+			if job.Patience, err = a.patient(&limits); err != nil {
 				return err
 			}
-			a.stallFail = job.Patience.Fail
 			return a.withKeys(cmd.Context(), &keys, func(ctx context.Context, d *daemon.Daemon) error {
 				set, err := a.set(ctx, d, args[0])
 				if err != nil {
@@ -116,10 +115,9 @@ that was replaced, taken away, or put back in an older form is named.`,
 				return err
 			}
 			job := pipeline.Verify{ReadData: percent}
-			if job.Patience, err = limits.patience(); err != nil {
+			if job.Patience, err = a.patient(&limits); err != nil {
 				return err
 			}
-			a.stallFail = job.Patience.Fail
 			return a.withKeys(cmd.Context(), &keys, func(ctx context.Context, d *daemon.Daemon) error {
 				return a.verify(ctx, d, args, job)
 			})

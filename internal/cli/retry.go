@@ -31,11 +31,10 @@ A run that was interrupted is not retried: run its job again, and it resumes.`,
 			if err != nil {
 				return err
 			}
-			patience, err := flags.patience()
+			patience, err := a.patient(&flags)
 			if err != nil {
 				return err
 			}
-			a.stallFail = patience.Fail
 			limit, err := flags.limit()
 			if err != nil {
 				return err
@@ -85,9 +84,15 @@ it may be lost. The set of an interrupted run is not resumed any more.`,
 			if err != nil {
 				return err
 			}
+			patience, err := a.patient(&flags)
+			if err != nil {
+				return err
+			}
 			return a.with(cmd.Context(), func(ctx context.Context, d *daemon.Daemon) error {
-				removed, err := d.Engine.Abandon(ctx, id, lose, func(ctx context.Context, set capstan.SetID) (*stage.Stage, error) {
-					return flags.stageOf(ctx, d, set)
+				removed, err := pipeline.Attend(ctx, d.Engine, patience, func(ctx context.Context) (int, error) {
+					return d.Engine.Abandon(ctx, id, lose, func(ctx context.Context, set capstan.SetID) (*stage.Stage, error) {
+						return flags.stageOf(ctx, d, set)
+					})
 				})
 				if err != nil {
 					return err
@@ -103,6 +108,7 @@ it may be lost. The set of an interrupted run is not resumed any more.`,
 			})
 		},
 	}
+	flags.addPatience(cmd.Flags())
 	cmd.Flags().StringVar(&flags.stage, "stage", "", "the stage that holds the archives (default: the known one that does)")
 	cmd.Flags().BoolVar(&lose, "lose-data", false, "also where the stage holds the only copy of an archive")
 	return cmd

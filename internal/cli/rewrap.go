@@ -13,12 +13,14 @@ import (
 	"capstan/internal/daemon"
 	"capstan/internal/envelope"
 	"capstan/internal/output"
+	"capstan/internal/pipeline"
 	"capstan/internal/rotation"
 )
 
 func (a *app) keyRewrapCommand() *cobra.Command {
 	var all bool
 	var keys keyFlags
+	var limits deliverFlags
 	to := encryptFlags{flag: "new-passphrase-file"}
 	cmd := &cobra.Command{
 		Use: "rewrap SET... | rewrap --all", Short: "Give encrypted sets other recipients",
@@ -44,18 +46,23 @@ he has: make new keys for what is backed up from now on.`,
 			if err != nil {
 				return err
 			}
+			patience, err := a.patient(&limits)
+			if err != nil {
+				return err
+			}
 			return a.withKeys(cmd.Context(), &keys, func(ctx context.Context, d *daemon.Daemon) error {
 				sets, err := a.rewrapped(ctx, d, args)
 				if err != nil {
 					return err
 				}
-				return a.rewrap(ctx, d, sets, recipients)
+				return a.rewrap(ctx, d, sets, recipients, patience)
 			})
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "every encrypted set that is finished and not forgotten")
 	to.add(cmd)
 	keys.add(cmd)
+	limits.addPatience(cmd.Flags())
 	a.jobFlag(cmd)
 	return cmd
 }
@@ -88,13 +95,15 @@ func (a *app) rewrapped(ctx context.Context, d *daemon.Daemon, names []string) (
 
 // rewrap rotates set after set. One with damaged copies does not hold the others up;
 // anything else that fails ends the command.
-func (a *app) rewrap(ctx context.Context, d *daemon.Daemon, sets []capstan.SetID, to *envelope.Recipients) error {
+func (a *app) rewrap(ctx context.Context, d *daemon.Daemon, sets []capstan.SetID, to *envelope.Recipients, patience pipeline.Patience) error {
 	var failures []error
 	var summaries []rotation.Summary
 	err := a.live(ctx, d, func(ctx context.Context) error {
 		runner := d.Rotation()
 		for _, id := range sets {
-			summary, err := runner.Rotate(ctx, id, to)
+			summary, err := pipeline.Attend(ctx, d.Engine, patience, func(ctx context.Context) (rotation.Summary, error) {
+				return runner.Rotate(ctx, id, to)
+			})
 			summaries = append(summaries, summary)
 			if errors.Is(err, capstan.ErrIncomplete) {
 				failures = append(failures, err)

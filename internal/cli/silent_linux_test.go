@@ -17,7 +17,17 @@ func TestSilentHome(t *testing.T) {
 	t.Parallel()
 	c := newSmall(t, false)
 	c.run(c.args...)
-	commands := [][]string{c.args, {"restore", "latest", "--to", "back"}, {"verify"}, {"retry", "1"}}
+	commands := [][]string{
+		c.args,
+		{"restore", "latest", "--to", "back"},
+		{"verify"},
+		{"retry", "1"},
+		{"abandon", "1"},
+		{"cat", "latest", "data/a/small"},
+		{"forget", "--keep-last", "1", "--yes"},
+		{"catalog", "check"},
+		{"catalog", "rebuild", "one"},
+	}
 	hold := c.mounts["home"].Add(slowfs.Rule{Op: slowfs.Open, Name: "catalog.db", Hold: true})
 	var running []*program
 	for _, args := range commands {

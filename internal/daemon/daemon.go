@@ -94,12 +94,15 @@ func Open(ctx context.Context, options Options) (*Daemon, error) {
 	return d, nil
 }
 
-// Close closes the stage and the catalog.
+// Close closes the stage and the catalog. A stage that cannot be closed is told: what it
+// has of this process is nobody's any more, and whoever opens it next clears it.
 func (d *Daemon) Close() error {
-	if d.stage == nil {
-		return d.Catalog.Close()
+	if d.stage != nil {
+		if err := d.stage.Close(); err != nil {
+			d.warn("stage %s could not be closed: %v; safe: what is in it; next: look at its disk", d.stage.Path(), err)
+		}
 	}
-	return errors.Join(d.stage.Close(), d.Catalog.Close())
+	return d.Catalog.Close()
 }
 
 // Rotation gives sets other recipients, opened with the engine's identities.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -101,18 +99,4 @@ func (d *Daemon) volume(ctx context.Context, spec string, several bool) (maybe, 
 	}
 	d.warn("volume %s cannot be opened now and is tried again later: %v", spec, r.err)
 	return maybe{Volume: copier.Volume{Info: known}, problem: r.err}, nil
-}
-
-// dump keeps goroutine stacks in the home, and says where.
-func (d *Daemon) dump(stacks string) (where string) {
-	if err := os.MkdirAll(d.Home.Log(), 0o700); err != nil {
-		d.say("%v", err)
-		return ""
-	}
-	path := filepath.Join(d.Home.Log(), "stall-"+time.Now().UTC().Format("20060102T150405.000")+".txt")
-	if err := os.WriteFile(path, []byte(stacks), 0o600); err != nil {
-		d.say("%v", err)
-		return ""
-	}
-	return path
 }

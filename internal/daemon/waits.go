@@ -15,12 +15,13 @@ const stageRecords = "records"
 const sayAfter = 3 * time.Second
 
 // waits declares the catalog's waits to the tracker, and tells of the first long
-// one: it may come before any progress is shown, or where none is.
+// one of each kind: it may come before any progress is shown, or where none is.
 type waits struct {
 	tracker *progress.Tracker
 	say     func(format string, args ...any)
 	after   time.Duration
-	told    sync.Once
+	told    sync.Once // of another process
+	silent  sync.Once // of the disk
 }
 
 // begin is for catalog.Options.Wait; it may be called by several at a time.
@@ -31,9 +32,13 @@ func (w *waits) begin(on string) (done func()) {
 	if on == "lock" {
 		resource = progress.ForLock
 	}
-	over := stage.Wait(resource, "")
+	detail, once, text := "", &w.told, "waiting for the catalog: another Capstan writes to it"
+	if on == "disk" {
+		detail, once, text = "its disk to answer", &w.silent, "waiting for the catalog: its disk has not answered for some seconds"
+	}
+	over := stage.Wait(resource, detail)
 	tell := time.AfterFunc(w.after, func() {
-		w.told.Do(func() { w.say("waiting for the catalog: another Capstan writes to it") })
+		once.Do(func() { w.say("%s", text) })
 	})
 	return func() {
 		tell.Stop()

@@ -27,6 +27,9 @@ func givenUp(op string, id capstan.SetID) error {
 // an archive, unless lose is true. The set of a run that was interrupted is not
 // resumed any more. It gives the number of archives that were removed from the stage.
 func (e *Engine) Abandon(ctx context.Context, id capstan.RunID, lose bool, open func(ctx context.Context, set capstan.SetID) (*stage.Stage, error)) (removed int, err error) {
+	stage := e.Tracker.Stage("abandon")
+	stage.Begin()
+	defer stage.End()
 	set, volumes, lock, err := e.lockSet(ctx, id)
 	if err != nil {
 		return 0, err
@@ -125,6 +128,7 @@ func (e *Engine) unstage(ctx context.Context, s *stage.Stage, id capstan.SetID) 
 		if err := s.Remove(ctx, id, file.Name); err != nil {
 			return i, err
 		}
+		e.Tracker.Stage("abandon").Moved(0, 1)
 	}
 	return len(files), nil
 }

@@ -84,11 +84,11 @@ func (e *Engine) Backup(ctx context.Context, job Backup) (Summary, error) {
 		return run.tell(ctx, err)
 	})
 	summary, err := run.finish(ctx, runErr)
-	if run.draft != nil {
-		run.draft.remove()
-	}
 	if stuck {
 		return summary, err
+	}
+	if run.draft != nil {
+		run.draft.letGo(ctx)
 	}
 	run.leave(ctx)
 	if ctx.Err() == nil {

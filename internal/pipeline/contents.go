@@ -8,11 +8,16 @@ import (
 	"iter"
 
 	"capstan"
+	"capstan/internal/progress"
 )
 
 // Cat writes the content of one file of a set, holes as zeros, and checks it
 // against its hash. A name that is a hard link gives the file's content.
 func (e *Engine) Cat(ctx context.Context, set capstan.SetID, path string, out io.Writer) (err error) {
+	stage := e.Tracker.Stage(stageCat)
+	stage.Begin()
+	defer stage.End()
+	out = handedOut{out, stage}
 	view, err := e.View(ctx, set)
 	if err != nil {
 		return err
@@ -29,6 +34,23 @@ func (e *Engine) Cat(ctx context.Context, set capstan.SetID, path string, out io
 		return errors.Join(err, content.Close())
 	}
 	return errors.Join(copySparse(out, content, &entry.Entry), content.Close())
+}
+
+// forReader is what is waited for where nobody takes what was asked for.
+const forReader progress.Resource = "reader"
+
+// handedOut is where content goes: the stage moves by it, and waits for its reader.
+type handedOut struct {
+	to    io.Writer
+	stage *progress.Stage
+}
+
+func (h handedOut) Write(b []byte) (int, error) {
+	done := h.stage.Wait(forReader, "")
+	n, err := h.to.Write(b)
+	done()
+	h.stage.Moved(capstan.Bytes(n), 0)
+	return n, err
 }
 
 // file finds the entry that holds the content of a path.

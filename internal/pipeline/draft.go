@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"io"
 	"math"
 	"os"
@@ -91,6 +92,15 @@ func (d *draft) end(good bool) bool {
 func (d *draft) remove() {
 	_ = d.file.Close() // nobody needs it any more
 	_ = os.Remove(d.name)
+}
+
+// letGo is remove at the end of the run, which waits no longer for a disk that does not
+// answer than it does for a volume.
+func (d *draft) letGo(ctx context.Context) {
+	_, _ = within(context.WithoutCancel(ctx), true, func(context.Context) (struct{}, error) {
+		d.remove()
+		return struct{}{}, nil
+	})
 }
 
 // write writes a manifest of the draft's entries; several may at once.

@@ -169,7 +169,8 @@ func (w *eraser) volume(ctx context.Context, sets []catalog.ForgottenSet) (err e
 	if volume == nil || err != nil {
 		return nil // a call may hang in it; closing would wait
 	}
-	return volume.Close()
+	_, err = answer(ctx, w, func(context.Context) (any, error) { return nil, volume.Close() })
+	return err
 }
 
 // take gets the lease of the volume, after a wait where another run has it.

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 
 	"capstan"
 	"capstan/internal/envelope"
 	"capstan/internal/manifest"
+	"capstan/internal/progress"
 )
 
 // Rebuild reads the manifests of a volume's sets into the catalog and gives the
@@ -20,7 +22,7 @@ import (
 // capstan.ErrIncomplete; if nothing is damaged, but a set is encrypted and no key
 // opens it, capstan.ErrWrongKey.
 func (e *Engine) Rebuild(ctx context.Context, volume capstan.Volume) ([]capstan.SetID, error) {
-	stage := e.Tracker.Stage("rebuild")
+	stage := e.Tracker.Stage(stageRebuild)
 	stage.Begin()
 	defer stage.End()
 	if err := e.Catalog.EnsureVolume(ctx, volume.Info()); err != nil {
@@ -140,7 +142,7 @@ func (r *rebuilding) importSet(ctx context.Context, id capstan.SetID) (imported 
 	if own.stranger {
 		e.Say("set %s was signed by another home (key …%s)", id, tail(own.statement.Key))
 	}
-	imported, err = e.Catalog.Import(ctx, set, reader.Archives(), volume.Info().ID, reader.Entries())
+	imported, err = e.Catalog.Import(ctx, set, reader.Archives(), volume.Info().ID, e.counted(reader.Entries()))
 	if err != nil || own.stranger {
 		return imported, err
 	}
@@ -182,7 +184,7 @@ func (e *Engine) openManifest(ctx context.Context, volume capstan.Volume, id cap
 		return nil, nil, err
 	}
 	var content io.Reader
-	if err = proveManifest(ctx, file, sum); err == nil {
+	if err = proveManifest(ctx, io.TeeReader(io.NewSectionReader(file, 0, file.Size()), heartbeat{e.Tracker.Stage(stageRebuild)}), sum); err == nil {
 		content = io.NewSectionReader(file, 0, file.Size())
 		if sum.Name != manifest.Name {
 			content, err = e.Identities.Reader(content)
@@ -213,9 +215,9 @@ func findSum(sums []manifest.Sum, name string) (manifest.Sum, bool) {
 
 // proveManifest compares the manifest's bytes with its sum before any of it is
 // believed.
-func proveManifest(ctx context.Context, file capstan.VolumeReader, sum manifest.Sum) error {
+func proveManifest(ctx context.Context, content io.Reader, sum manifest.Sum) error {
 	hash := sha256.New()
-	if _, err := io.Copy(hash, io.NewSectionReader(file, 0, file.Size())); err != nil {
+	if _, err := io.Copy(hash, content); err != nil {
 		return fmt.Errorf("%s: %w", sum.Name, err)
 	}
 	if cause := context.Cause(ctx); cause != nil {
@@ -225,4 +227,31 @@ func proveManifest(ctx context.Context, file capstan.VolumeReader, sum manifest.
 		return fmt.Errorf("%w: %s is not the one in %s", capstan.ErrDamaged, sum.Name, manifest.SumsName)
 	}
 	return nil
+}
+
+// heartbeat moves a stage by what is written to it.
+type heartbeat struct{ stage *progress.Stage }
+
+func (h heartbeat) Write(b []byte) (int, error) {
+	h.stage.Moved(capstan.Bytes(len(b)), 0)
+	return len(b), nil
+}
+
+// countedEntries is after how many entries a rebuild has moved.
+const countedEntries = 1000
+
+// counted moves the rebuild by the entries that are taken.
+func (e *Engine) counted(entries iter.Seq2[capstan.Entry, error]) iter.Seq2[capstan.Entry, error] {
+	stage := e.Tracker.Stage(stageRebuild)
+	return func(yield func(capstan.Entry, error) bool) {
+		n := 0
+		for entry, err := range entries {
+			if n++; n%countedEntries == 0 {
+				stage.Moved(0, 0)
+			}
+			if !yield(entry, err) {
+				return
+			}
+		}
+	}
 }

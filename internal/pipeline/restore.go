@@ -55,18 +55,21 @@ var errNotInSet = errors.New("does not name anything inside a set")
 func (e *Engine) Restore(ctx context.Context, job Restore) (RestoreSummary, error) {
 	summary := RestoreSummary{Type: "summary", Set: job.Set, Status: capstan.RunFailed, Target: job.Target}
 	started := e.Now()
-	view, err := e.restorable(ctx, job.Set)
-	if err != nil {
-		return summary, err
-	}
-	set := view.Set()
 	want, err := newSelection(job.Paths)
 	if err != nil {
 		return summary, err
 	}
-	if err := view.preflight(ctx, job, want); err != nil {
+	view, err := Attend(ctx, e, job.Patience, func(ctx context.Context) (*View, error) {
+		view, err := e.restorable(ctx, job.Set)
+		if err == nil {
+			err = view.preflight(ctx, job, want)
+		}
+		return view, err
+	})
+	if err != nil {
 		return summary, err
 	}
+	set := view.Set()
 	if want.all() {
 		e.Tracker.Total(set.Counts.Entries, 0)
 	}
@@ -168,6 +171,10 @@ func (e *Engine) restorable(ctx context.Context, id capstan.SetID) (*View, error
 // preflight walks the selection once before anything is written: it refuses
 // patterns that find nothing and files that are in the way.
 func (v *View) preflight(ctx context.Context, job Restore, want *selection) error {
+	stage := v.engine.Tracker.Stage(stageBegin)
+	stage.Begin()
+	defer stage.End()
+	stage.Object(job.Target)
 	occupied, err := openOccupied(job.Target)
 	if err != nil {
 		return err
@@ -182,6 +189,7 @@ func (v *View) preflight(ctx context.Context, job Restore, want *selection) erro
 		if err != nil {
 			return err
 		}
+		stage.Moved(0, 1)
 		if occupied == nil || job.Overwrite || entry.Kind == capstan.KindDir {
 			continue
 		}

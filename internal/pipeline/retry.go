@@ -161,6 +161,9 @@ func (r *backupRun) retry(ctx context.Context, job Retry) (err error) {
 		if err := r.lost(ctx, r.set.ID); err != nil {
 			return err
 		}
+		if r.Stage, err = job.Stage(ctx, r.set.ID); err != nil { // whoever opens it clears it of what a killed retry has left
+			return err
+		}
 		r.Say("set %s lacks nothing: every volume that shall hold it has it", r.set.ID)
 		return r.rate(ctx) // whoever brought the last of it may have been killed before the verdict
 	}

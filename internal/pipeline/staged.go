@@ -180,7 +180,8 @@ func (r *backupRun) leave(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
 	defer cancel()
-	if err := r.Stage.LeaveSet(ctx, r.set.ID); err != nil {
+	_, err := within(ctx, true, func(ctx context.Context) (struct{}, error) { return struct{}{}, r.Stage.LeaveSet(ctx, r.set.ID) })
+	if err != nil {
 		r.Say("stage %s: %v", r.Stage.Path(), err)
 	}
 }

@@ -20,6 +20,8 @@ const (
 	stageComplete = "finish"
 	stageRestore  = "restore"
 	stageVerify   = "verify"
+	stageRebuild  = "rebuild"
+	stageCat      = "cat"
 )
 
 // forStart is what a run waits for before its first entry: that volumes answer.

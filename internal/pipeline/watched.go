@@ -55,15 +55,29 @@ func (e *Engine) watched(ctx context.Context, cancel context.CancelCauseFunc, p 
 	if p.Grace == 0 {
 		p.Grace = 30 * time.Second
 	}
+	err, stuck = e.watchedBy(ctx, cancel, p.limits(), p, run, work)
+	if stall := context.Cause(ctx); err != nil && !stuck && stall != nil && errors.Is(stall, errStalled) {
+		return stall, false // not what it became on its way up
+	}
+	return err, stuck
+}
+
+// watchedBy is watched with limits of one's own, for a work that lasts.
+func (e *Engine) watchedBy(ctx context.Context, cancel context.CancelCauseFunc, limits progress.Limits, p Patience, run cutter, work func(context.Context) error) (err error, stuck bool) {
 	alive, over := context.WithCancel(context.WithoutCancel(ctx))
 	defer over()
 	watching := make(chan struct{})
 	go func() {
 		defer close(watching)
-		_ = e.Tracker.Watch(alive, p.limits(), progress.Actions{
+		_ = e.Tracker.Watch(alive, limits, progress.Actions{
 			Warn: func(s *progress.Stall) { e.warn(s, run, p) },
 			Cut:  func(s *progress.Stall) bool { return e.cutOff(s, run) },
-			Fail: func(s *progress.Stall) { cancel(e.stalled(s, run)) },
+			Fail: func(s *progress.Stall) {
+				cancel(e.stalled(s, run))
+				if where := e.dumped(s); where != "" { // takes its time where it is the home that hangs
+					e.Warn("stalled: stage %s%s", s.Stage, where)
+				}
+			},
 		}) // its error is the end of alive, or what Fail was told
 	}()
 	defer func() {
@@ -72,22 +86,16 @@ func (e *Engine) watched(ctx context.Context, cancel context.CancelCauseFunc, p 
 	}()
 	result := make(chan error, 1)
 	go func() { result <- work(ctx) }()
-	plain := func(err error) error {
-		if stall := context.Cause(ctx); err != nil && stall != nil && errors.Is(stall, errStalled) {
-			return stall // not what it became on its way up
-		}
-		return err
-	}
 	select {
 	case err := <-result:
-		return plain(err), false
+		return err, false
 	case <-ctx.Done():
 	}
 	timer := time.NewTimer(p.Grace)
 	defer timer.Stop()
 	select {
 	case err := <-result:
-		return plain(err), false
+		return err, false
 	case <-timer.C:
 	}
 	err = fmt.Errorf("left behind where it does not end: %s", e.hanging())
@@ -138,7 +146,7 @@ func (e *Engine) cutOff(s *progress.Stall, run cutter) bool {
 // stalled is the cause with which a run is cancelled that cannot do without the stage.
 func (e *Engine) stalled(s *progress.Stall, run cutter) error {
 	safe, next := run.hint(s.Stage)
-	return &capstan.Error{Op: "run", Err: fmt.Errorf("%w: %w%s", errStalled, s, e.dumped(s)), Safe: safe, Next: next}
+	return &capstan.Error{Op: "run", Err: fmt.Errorf("%w: %w", errStalled, s), Safe: safe, Next: next}
 }
 
 // dumped keeps the stacks and says where they are.

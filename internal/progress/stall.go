@@ -48,8 +48,11 @@ func (s *Stall) Error() string {
 }
 
 // stacks is the dump of all goroutines, cut at stackLimit. It stops the whole
-// program for a moment.
+// program for a moment; where that would be for good, there is no dump.
 func stacks() string {
+	if faulting() {
+		return "a thread waits for a page of a mapped file that its filesystem does not give: no stacks can be taken\n"
+	}
 	buf := make([]byte, stackLimit)
 	return string(buf[:runtime.Stack(buf, true)])
 }

@@ -15,6 +15,7 @@ import (
 	"capstan/internal/catalog"
 	"capstan/internal/envelope"
 	"capstan/internal/manifest"
+	"capstan/internal/progress"
 )
 
 // unlock proves, before anything is changed, that the identities open what still has
@@ -130,7 +131,7 @@ func (v *volume) rewrap(ctx context.Context, name string, written capstan.Hash) 
 	if err != nil {
 		return err
 	}
-	before, after := sha256.New(), newSummed(ctx, out)
+	before, after := sha256.New(), newSummed(ctx, out, r.Tracker.Stage("rotate"))
 	err = envelope.RewrapWith(after, before, file, file.Size(), r.keys, w.Header)
 	other, alike := r.elsewhere(w.Volume, name)
 	w.Size, w.Hash = after.n, capstan.Hash(after.sum.Sum(nil))
@@ -146,7 +147,7 @@ func (v *volume) rewrap(ctx context.Context, name string, written capstan.Hash) 
 	if err != nil {
 		return errors.Join(err, out.Abort())
 	}
-	r.Tracker.Stage("rotate").Moved(capstan.Bytes(after.n), 1)
+	r.Tracker.Stage("rotate").Moved(0, 1)
 	r.summary.Bytes += capstan.Bytes(after.n)
 	return out.Commit(ctx)
 }
@@ -179,10 +180,12 @@ type summed struct {
 	out io.Writer
 	sum hash.Hash
 	n   int64
+
+	stage *progress.Stage // moves by what is written
 }
 
-func newSummed(ctx context.Context, out io.Writer) *summed {
-	return &summed{ctx: ctx, out: out, sum: sha256.New()}
+func newSummed(ctx context.Context, out io.Writer, stage *progress.Stage) *summed {
+	return &summed{ctx: ctx, out: out, sum: sha256.New(), stage: stage}
 }
 
 func (s *summed) Write(p []byte) (int, error) {
@@ -192,5 +195,6 @@ func (s *summed) Write(p []byte) (int, error) {
 	n, err := s.out.Write(p)
 	s.sum.Write(p[:n])
 	s.n += int64(n)
+	s.stage.Moved(capstan.Bytes(n), 0)
 	return n, err
 }

@@ -138,7 +138,7 @@ func (v *volume) make(ctx context.Context, name string, write func(io.Writer) er
 	if err != nil {
 		return made{}, fmt.Errorf("%s: %w", name, err)
 	}
-	out := newSummed(ctx, file)
+	out := newSummed(ctx, file, v.run.Tracker.Stage("rotate"))
 	if err := write(out); err != nil {
 		return made{}, errors.Join(fmt.Errorf("%s: %w", name, err), file.Abort())
 	}

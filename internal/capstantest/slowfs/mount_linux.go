@@ -174,7 +174,7 @@ func (m *Mount) Add(rule Rule) *Active {
 	if err := rule.check(); err != nil {
 		m.t.Fatalf("slowfs: rule %+v: %v", rule, err)
 	}
-	a := &Active{mount: m, hits: make(chan Hit, 1024)}
+	a := &Active{mount: m, hits: make(chan Hit, 8192)}
 	m.ask(request{Add: &rule}, a)
 	return a
 }
