@@ -27,6 +27,7 @@ type layout struct {
 	frame   *frame // being filled; nil when the last one was handed over
 	archive int    // ordinal of the archive being filled
 	open    bool   // it has bytes and no end yet
+	split   bool   // it holds the end of a file that was split
 	pos     int64  // bytes of its tar stream
 	scratch []byte // headers
 	entries int    // how many the last frame had
@@ -176,7 +177,7 @@ func (p *Packer) refuse(ctx context.Context, c *content, e *capstan.Entry, why s
 func (p *Packer) begin(ctx context.Context, e *capstan.Entry, header []byte) error {
 	l := &p.layout
 	if !l.open {
-		l.open, l.pos = true, 0
+		l.open, l.split, l.pos = true, false, 0
 		l.archive++
 	}
 	e.Location = capstan.Location{Archive: capstan.ArchiveNumber(l.archive), Offset: l.pos, Size: e.StoredSize()}

@@ -128,6 +128,30 @@ func TestSplitStart(t *testing.T) {
 	}
 }
 
+// No archive holds parts of two files: one that is cut off within the second can be
+// taken back without the first.
+func TestSplitNeighbours(t *testing.T) {
+	t.Parallel()
+	things := []thing{
+		file("a", noise(1, 130_000), true), file("b", noise(2, 110_000), true), file("c", text(3, 1000), false),
+		file("d", noise(4, 250_000), true), file("e", noise(5, 200_000), true),
+	}
+	sink := packAll(t, Options{Codec: capstan.CodecNone, ArchiveSize: 100 << 10}, things)
+	readBack(t, sink, capstan.CodecNone, things, 1)
+	of := map[capstan.ArchiveNumber]string{}
+	for _, e := range sink.entries {
+		for _, part := range e.Parts {
+			if other := of[part.Archive]; other != "" && other != e.Path {
+				t.Errorf("archive %d holds parts of %s and %s", part.Archive, other, e.Path)
+			}
+			of[part.Archive] = e.Path
+		}
+	}
+	if len(of) < 8 {
+		t.Errorf("%d archives hold parts", len(of))
+	}
+}
+
 func TestSplitSparse(t *testing.T) {
 	t.Parallel()
 	f := file("s", nil, true)

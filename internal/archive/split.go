@@ -41,14 +41,16 @@ func (p *Packer) splitting(e *capstan.Entry, header int64) string {
 
 // split packs a file that is larger than an archive as parts: entries of their
 // own, each in one archive, that hold the file one after another. The first
-// part fills what is left of the current archive if that is a quarter at least.
+// part fills what is left of the current archive if that is a quarter at least, and if
+// no other split file ends there: a run that is cut off within this file takes back
+// the archives that it begins in, and not those of its neighbour with them.
 func (p *Packer) split(ctx context.Context, c *content, e *capstan.Entry) error {
 	l := &p.layout
 	most := p.plan.archive - tarfile.EndSize
 	rest := remains(e)
 	var before *turn
 	for i := 1; ; i++ {
-		if l.open && most-l.pos < p.plan.archive/4 {
+		if l.open && (most-l.pos < p.plan.archive/4 || i == 1 && l.split) {
 			if err := p.endArchive(ctx); err != nil {
 				return err
 			}
@@ -78,6 +80,7 @@ func (p *Packer) split(ctx context.Context, c *content, e *capstan.Entry) error 
 			return err
 		}
 		if end {
+			l.split = true
 			return nil
 		}
 	}

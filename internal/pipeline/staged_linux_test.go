@@ -53,8 +53,8 @@ func newSite(t *testing.T) *site {
 	if err := os.Mkdir(filepath.Join(s.dir, "data"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for i := range 4 { // each fills an archive
-		data := make([]byte, 1<<20+i)
+	for i := range 5 { // each has an archive
+		data := make([]byte, 900<<10+i)
 		_, _ = random.Read(data)
 		if err := os.WriteFile(filepath.Join(s.dir, "data", fmt.Sprint("file", i)), data, 0o644); err != nil {
 			t.Fatal(err)
@@ -236,7 +236,7 @@ func (p *proc) requireWhole(set capstan.SetID, volumes ...string) {
 			p.t.Errorf("restore from %s: %v", name, err)
 			continue
 		}
-		for i := range 4 {
+		for i := range 5 {
 			file := fmt.Sprint("data/file", i)
 			want, err := os.ReadFile(filepath.Join(p.site.dir, file))
 			if err != nil {
