@@ -12,7 +12,7 @@ import (
 
 const (
 	// worthCutting is the size from which content that does not compress gets
-	// frames of its own, stored as they are.
+	// frames of its own, stored as they are; see plan.cutting.
 	worthCutting = 1 << 20
 	// peekSize is how much of such a content tells whether it compresses.
 	peekSize = 64 << 10
@@ -254,7 +254,7 @@ func (p *Packer) dense(ctx context.Context, c *content, n int64, before *turn) (
 	if before != nil {
 		return c.dense, nil
 	}
-	if n < worthCutting || p.plan.codec == capstan.CodecNone {
+	if n < p.plan.cutting() || p.plan.codec == capstan.CodecNone {
 		return false, nil
 	}
 	p.waitLayout.enter(OnSource)

@@ -124,6 +124,17 @@ func (o *Options) plan() (plan, error) {
 	return p, nil
 }
 
+// cutting is the size from which a content is looked at before it is packed. At
+// zstd's first level that is a whole frame: the library passes over what does not
+// compress at 3 GB/s, a cut costs what the rest of the frame would have compressed
+// to, and within a frame it finds what is there twice.
+func (p *plan) cutting() int64 {
+	if p.codec == capstan.CodecZstd && p.level == 1 {
+		return max(worthCutting, int64(p.frame))
+	}
+	return worthCutting
+}
+
 // fit makes frames, slots and workers fit into memory. A worker has a frame in
 // hand, the layout another, the writer a third; more of them even out the pace.
 func (p *plan) fit(memory int64) {

@@ -238,13 +238,15 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-// Large content that does not compress gets frames of its own, stored.
+// Large content that does not compress gets frames of its own, stored. What is shorter
+// than a frame gets them from gzip alone.
 func TestDenseContents(t *testing.T) {
 	t.Parallel()
 	for _, c := range []capstan.Codec{capstan.CodecZstd, capstan.CodecGzip} {
 		things := []thing{
-			file("a", text(1, 600_000), true), file("b", noise(1, 5_000_000), true), file("c", noise(2, 1_500_000), true),
-			file("d", noise(3, 1_500_000), true), file("e", append(noise(4, 100_000), text(1, 3_000_000)...), true),
+			file("a", text(1, 600_000), true), file("b", noise(1, 5_000_000), true), file("c", noise(2, 4_500_000), true),
+			file("d", noise(3, 4_500_000), true), file("e", append(noise(4, 100_000), text(1, 4_500_000)...), true),
+			file("f", text(2, 400_000), true), file("g", noise(5, 1_500_000), true),
 		}
 		sink := packAll(t, Options{Codec: c}, things)
 		readBack(t, sink, c, things, 2)
@@ -258,12 +260,15 @@ func TestDenseContents(t *testing.T) {
 		if stored < 3 {
 			t.Errorf("%s: %d frames are stored as they are", c, stored)
 		}
-		if n := len(sink.file(1)); n > 9_300_000 {
+		if n := len(sink.file(1)); n > 17_400_000 {
 			t.Errorf("%s: %d bytes; text after noise was not compressed", c, n)
 		}
 		b := sink.entries[1]
 		if !start[b.Offset+1536] {
 			t.Errorf("%s: no frame starts with the content at %d", c, b.Offset)
+		}
+		if g := sink.entries[6]; start[g.Offset+1536] != (c == capstan.CodecGzip) {
+			t.Errorf("%s: whether a frame starts with a content shorter than one: %v", c, start[g.Offset+1536])
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"capstan"
@@ -167,6 +168,26 @@ func TestIncompressibleIsStored(t *testing.T) {
 		}
 		if n := len(e.Encode(nil, text)); n > len(text)/3 {
 			t.Errorf("%s: text of %d bytes takes %d", c, len(text), n)
+		}
+	}
+}
+
+// The default level finds what stands twice anywhere in a frame of 4 MiB; libzstd also
+// packs what has no repetitions, by the frequencies of its bytes.
+func TestDefaultLevel(t *testing.T) {
+	t.Parallel()
+	random := sample("random", 1<<20)
+	twice := slices.Concat(random, make([]byte, 5<<19), random[:1<<19])
+	skewed := make([]byte, 1<<20)
+	for i := range skewed {
+		skewed[i] = 'a' + random[i]&15 // four bits of eight
+	}
+	for name, e := range map[string]*Encoder{Engine: mustEncoder(t, capstan.CodecZstd, 0), "the other": pureEncoder(t, 1)} {
+		if n := len(e.Encode(nil, twice)); n > 9<<17 {
+			t.Errorf("%s: %d bytes, of which 1 MiB is new, take %d", name, len(twice), n)
+		}
+		if n := len(e.Encode(nil, skewed)); name == "libzstd" && n > len(skewed)*55/100 {
+			t.Errorf("%s: %d bytes of four bits take %d", name, len(skewed), n)
 		}
 	}
 }
