@@ -22,14 +22,7 @@ type Reader struct {
 	frames []codec.Frame
 	damage error
 
-	decoders spare[*decoder]
-	buffers  spare[*[]byte] // with room for any frame
-}
-
-// decoder is what decoding one frame takes.
-type decoder struct {
-	*codec.Decoder
-	in []byte
+	scratch *Scratch
 }
 
 // OpenReader reads the index at the end of an archive of size bytes. Where the
@@ -37,7 +30,7 @@ type decoder struct {
 // as long as r takes to give it, and Damage then says what was wrong. An error
 // that wraps capstan.ErrDamaged means that no frame was found; others are r's.
 func OpenReader(r io.ReaderAt, size int64, c capstan.Codec) (*Reader, error) {
-	a := &Reader{file: r, size: size, codec: c}
+	a := &Reader{file: r, size: size, codec: c, scratch: &Scratch{}}
 	if _, err := codec.NewDecoder(c); err != nil {
 		return nil, err
 	}
@@ -87,11 +80,11 @@ func (a *Reader) ReadFrame(dst []byte, i int) ([]byte, error) {
 		dst = slices.Grow(dst, int(f.Length))[:start+int(f.Length)]
 		return dst, a.readAt(dst[start:], f.Offset)
 	}
-	d, err := a.decoder()
+	d, err := a.scratch.decoder(a.codec)
 	if err != nil {
 		return dst, err
 	}
-	defer a.decoders.put(d)
+	defer a.scratch.decoders.put(d)
 	if cap(d.in) < int(f.Size) {
 		d.in = make([]byte, f.Size)
 	}
@@ -124,22 +117,8 @@ func (a *Reader) frameAt(off int64) int {
 	return sort.Search(len(a.frames), func(i int) bool { return a.frames[i].Start+a.frames[i].Length > off })
 }
 
-func (a *Reader) decoder() (*decoder, error) {
-	if d, ok := a.decoders.get(); ok {
-		return d, nil
-	}
-	d, err := codec.NewDecoder(a.codec)
-	return &decoder{Decoder: d}, err
-}
-
 // buffer gives a buffer with room for any frame.
-func (a *Reader) buffer() *[]byte {
-	if b, ok := a.buffers.get(); ok {
-		return b
-	}
-	b := make([]byte, 0, a.largest())
-	return &b
-}
+func (a *Reader) buffer() *[]byte { return a.scratch.buffer(a.largest()) }
 
 // largest is the length of the longest frame.
 func (a *Reader) largest() int {

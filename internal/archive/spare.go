@@ -1,6 +1,9 @@
 package archive
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // spare keeps things of one kind for their next use: buffers of megabytes, which a
 // sync.Pool would give to the garbage collector every other moment. It holds as
@@ -10,17 +13,17 @@ type spare[T any] struct {
 	list []T
 }
 
-// get takes one out; false when there is none.
-func (s *spare[T]) get() (one T, ok bool) {
+// get takes out the one that was put last of those that fit; false when there is none.
+func (s *spare[T]) get(fits func(T) bool) (one T, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	last := len(s.list) - 1
-	if last < 0 {
-		return one, false
+	for i, one := range slices.Backward(s.list) {
+		if fits(one) {
+			s.list = slices.Delete(s.list, i, i+1)
+			return one, true
+		}
 	}
-	one = s.list[last]
-	s.list = s.list[:last]
-	return one, true
+	return one, false
 }
 
 func (s *spare[T]) put(one T) {

@@ -120,7 +120,7 @@ func (s *stream) close() {
 		s.window.release(s.next)
 	}
 	if s.own != nil {
-		s.reader.buffers.put(s.own)
+		s.reader.scratch.buffers.put(s.own)
 		s.own = nil
 	}
 }

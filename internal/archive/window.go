@@ -133,7 +133,7 @@ func (w *window) free(b *[]byte) {
 	if b == nil {
 		return
 	}
-	w.reader.buffers.put(b)
+	w.reader.scratch.buffers.put(b)
 	<-w.room // never blocks: the token is there
 }
 

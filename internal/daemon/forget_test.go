@@ -43,30 +43,35 @@ func newKeeper(t *testing.T) *keeper {
 	return k
 }
 
-// backup makes a set.
+// backup makes a full set of one file more.
 func (k *keeper) backup() capstan.SetID {
 	k.Helper()
 	k.made++
-	data := filepath.Join(k.dir, "data")
-	if err := os.WriteFile(filepath.Join(data, fmt.Sprint(k.made)), []byte("x"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(k.dir, "data", fmt.Sprint(k.made)), []byte("x"), 0o600); err != nil {
 		k.Fatal(err)
 	}
+	return k.store(pipeline.Full).Set
+}
+
+// store makes a set of the data as it is.
+func (k *keeper) store(mode pipeline.Mode) pipeline.Summary {
+	k.Helper()
 	volumes, err := k.Volumes(k.Context(), []string{filepath.Join(k.dir, "vol")})
 	if err != nil {
 		k.Fatal(err)
 	}
 	k.location = volumes[0].Info.Location
-	sources, err := k.Sources([]string{data}, []string{k.location}, SourceOptions{})
+	sources, err := k.Sources([]string{filepath.Join(k.dir, "data")}, []string{k.location}, SourceOptions{})
 	if err != nil {
 		k.Fatal(err)
 	}
 	summary, err := k.Engine.Backup(k.Context(), pipeline.Backup{
-		Job: "job", Sources: sources, Volumes: volumes, Codec: capstan.CodecZstd, Level: 1, ArchiveSize: capstan.GiB, Mode: pipeline.Full,
+		Job: "job", Sources: sources, Volumes: volumes, Codec: capstan.CodecZstd, Level: 1, ArchiveSize: capstan.GiB, Mode: mode,
 	})
 	if err != nil {
 		k.Fatal(err)
 	}
-	return summary.Set
+	return summary
 }
 
 func (k *keeper) forget(ids ...capstan.SetID) (pipeline.Forgotten, error) {

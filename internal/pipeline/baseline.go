@@ -113,33 +113,3 @@ func (b *baseline) Walk(ctx context.Context, name string) iter.Seq2[capstan.Entr
 		}
 	}
 }
-
-// deletions yields what has to be removed from the tree of the sets before, ere
-// this set's archives are unpacked over it: what is gone, what this set does not
-// hold any more, and directories that became something else.
-func (f *finisher) deletions(ctx context.Context) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
-		if f.before == nil {
-			return
-		}
-		for entry, err := range f.Catalog.Walk(ctx, f.set.ID, "") {
-			f.beat()
-			if err != nil {
-				yield("", err)
-				return
-			}
-			if entry.Outcome == 0 || !hides(&entry) {
-				continue
-			}
-			old, found, err := f.before.Entry(ctx, entry.Path)
-			if err != nil {
-				yield("", err)
-				return
-			}
-			gone := !entry.Outcome.Held() || old.Kind == capstan.KindDir
-			if found && old.Outcome.Held() && gone && !yield(entry.Path, nil) {
-				return
-			}
-		}
-	}
-}

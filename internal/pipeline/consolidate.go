@@ -199,10 +199,11 @@ func (v *View) holdsFile(ctx context.Context, path string) (bool, error) {
 	return found && e.Outcome.Held() && e.Kind == capstan.KindFile, err
 }
 
-// packMemory is what packing may use; a chain's frames are held beside it.
+// packMemory is what packing may use; a chain's frames are held beside it, and the
+// walks of its sets.
 func (r *backupRun) packMemory() capstan.Bytes {
 	if r.chain != nil {
-		return r.Memory / 2
+		return r.Memory * 3 / 8
 	}
 	return r.Memory * 3 / 4
 }

@@ -23,8 +23,9 @@ type setReader struct {
 	only    capstan.VolumeID // when set, no other volume is read
 	volumes map[capstan.VolumeID]capstan.Volume
 	open    map[capstan.ArchiveNumber]*openArchive
-	staged  *stage.Stage // that holds archives of the set; nil: none, or not asked for yet
-	asked   bool         // for the stage
+	scratch *archive.Scratch // of all readers
+	staged  *stage.Stage     // that holds archives of the set; nil: none, or not asked for yet
+	asked   bool             // for the stage
 }
 
 // openArchive is an archive's reader and the file below it.
@@ -36,8 +37,9 @@ type openArchive struct {
 
 // readers are the readers of all sets of a chain. One goroutine uses them.
 type readers struct {
-	engine *Engine
-	sets   map[capstan.SetID]*setReader
+	engine  *Engine
+	sets    map[capstan.SetID]*setReader
+	scratch archive.Scratch
 }
 
 func (e *Engine) newReaders() *readers {
@@ -49,6 +51,7 @@ func (r *readers) of(set capstan.SetID) *setReader {
 	reader := r.sets[set]
 	if reader == nil {
 		reader = r.engine.newSetReader(set)
+		reader.scratch = &r.scratch
 		r.sets[set] = reader
 	}
 	return reader
@@ -65,7 +68,7 @@ func (r *readers) close() error {
 
 func (e *Engine) newSetReader(set capstan.SetID) *setReader {
 	return &setReader{
-		engine: e, set: set,
+		engine: e, set: set, scratch: &archive.Scratch{},
 		volumes: map[capstan.VolumeID]capstan.Volume{}, open: map[capstan.ArchiveNumber]*openArchive{},
 	}
 }
@@ -191,6 +194,7 @@ func (r *setReader) openFile(ctx context.Context, info capstan.Archive, file cap
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
+	reader.Share(r.scratch)
 	return &openArchive{Reader: reader, file: file, info: info}, nil
 }
 

@@ -4,6 +4,8 @@ import (
 	"container/list"
 	"context"
 	"sync"
+
+	"capstan/internal/archive"
 )
 
 // frames are decoded frames of several archives. Who needs one gets it; it is decoded
@@ -31,7 +33,7 @@ type frame struct {
 	data  []byte
 	err   error
 
-	size  int64 // of the content, which counts as held
+	size  int64 // of the buffer, which counts as held
 	users int
 	place *list.Element // in idle; nil while it has users
 }
@@ -40,8 +42,13 @@ func newFrames(budget int64) *frames {
 	return &frames{budget: budget, known: map[frameKey]*frame{}, idle: list.New()}
 }
 
-// maxSpare bounds the buffers that are kept for the next frames.
-const maxSpare = 4
+const (
+	// maxSpare bounds the buffers that are kept for the next frames.
+	maxSpare = 2
+	// leastBuffer is the least that a buffer takes, the size of most frames: so they
+	// are of one size, and each serves again.
+	leastBuffer = archive.DefaultFrame
+)
 
 // get gives a frame, which stays as it is until release. Its error is that of ctx alone:
 // what reading met is in the frame.
@@ -52,10 +59,10 @@ func (f *frames) get(ctx context.Context, b *book, index int) (*frame, error) {
 	mine := fr == nil
 	var buffer []byte
 	if mine {
-		fr = &frame{frameKey: key, ready: make(chan struct{}), size: b.Reader.Frames()[index].Length}
+		fr = &frame{frameKey: key, ready: make(chan struct{}), size: max(b.Reader.Frames()[index].Length, leastBuffer)}
 		f.known[key] = fr
 		f.held += fr.size
-		buffer = f.makeRoom()
+		buffer = f.makeRoom(fr.size)
 	}
 	fr.users++
 	if fr.place != nil {
@@ -79,12 +86,15 @@ func (f *frames) get(ctx context.Context, b *book, index int) (*frame, error) {
 
 // makeRoom gives up idle frames until what is held fits into the budget, or none is
 // left, and gives a buffer.
-func (f *frames) makeRoom() (buffer []byte) {
+func (f *frames) makeRoom(size int64) (buffer []byte) {
 	for f.held > f.budget && f.idle.Len() > 0 {
 		f.giveUp(f.idle.Back().Value.(*frame))
 	}
 	if n := len(f.spare); n > 0 {
 		buffer, f.spare = f.spare[n-1], f.spare[:n-1]
+	}
+	if int64(cap(buffer)) < size {
+		buffer = make([]byte, 0, size)
 	}
 	return buffer
 }
