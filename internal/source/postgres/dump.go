@@ -329,7 +329,7 @@ func (d *dump) finishGuard(ctx context.Context, h *held, left []*table) error {
 		for _, t := range left {
 			d.receipt.contested(t)
 			for _, c := range t.copies {
-				if err := d.readTable(ctx, stage, stream, f, c, "SET LOCAL lock_timeout = 0; "); err != nil {
+				if err := d.readOne(ctx, stage, stream, f, c, patient+c.SQL); err != nil {
 					return err
 				}
 			}
@@ -364,7 +364,7 @@ func (d *dump) readLoose(ctx context.Context, h *held, conn *pgconn.PgConn, obje
 	stage.Begin()
 	defer stage.End()
 	for _, c := range h.loose {
-		if err := d.readTable(ctx, stage, stream, f, c, ""); err != nil {
+		if err := d.readOne(ctx, stage, stream, f, c, c.SQL); err != nil {
 			return err
 		}
 	}
