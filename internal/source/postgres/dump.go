@@ -34,7 +34,8 @@ type dump struct {
 	dataless map[string]bool // tables whose definition alone is dumped
 	extra    []string        // tables that pg_dump reads and does not lock
 
-	finishing *errgroup.Group // files on their way to the medium
+	unsynced  unsynced        // files that are complete
+	finishing *errgroup.Group // and those on their way to the medium
 	receipt   *ledger
 }
 
@@ -274,11 +275,9 @@ func (d *dump) read(ctx context.Context, h *held, objects []largeObject) error {
 	}
 	group.Go(func() error { return d.finishGuard(ctx, h, left) })
 	err = group.Wait()
+	d.unsynced.rest(d.finishing)
 	return errors.Join(err, d.finishing.Wait())
 }
-
-// syncing is how many files are made durable at a time.
-const syncing = 4
 
 // divide gives shared tables their files, workers their streams, and the guard what no
 // worker has.
