@@ -124,7 +124,7 @@ func (c pgCase) run(ctx context.Context, l lab, what string) (_ section, err err
 	}
 	var b strings.Builder
 	table(&b, "dump", names, runs)
-	data := what + "; the server works on the same cores, its CPU is not counted. Memory is the largest sum of the peaks of the client's processes at one time"
+	data := what + "; the server works on the same cores, its CPU is not counted. Both make the dump durable. Memory is the largest sum of the peaks of the client's processes at one time"
 	return section{data: data, tables: []string{b.String()}, goals: c.goals(runs)}, nil
 }
 
