@@ -22,6 +22,7 @@ backup*) tar -C "$(dirname "$2")" -cf "$4/set.tar" "$(basename "$2")" ;;
 restore*) tar -C "$4" -xf "$(dirname "$6")/out/set.tar" $8 ;;
 lslatest) echo "$3" ;;
 find*) echo "$2" ;;
+pgdump) "$9" -Fd -f "$5" "$3" ;;
 esac
 `
 
@@ -42,12 +43,15 @@ func script(t *testing.T, text string) string {
 func TestRunMeasuresEveryCase(t *testing.T) {
 	t.Parallel()
 	work := t.TempDir()
+	if err := os.Chmod(filepath.Dir(work), 0o711); err != nil { // servers run as another user
+		t.Fatal(err)
+	}
 	reportFile := filepath.Join(t.TempDir(), "report.md")
 	var out strings.Builder
 	err := run(t.Context(), []string{
 		"-capstan", script(t, standIn), "-dir", work, "-out", reportFile,
 		"-large-dir", work, "-filler", script(t, filler),
-		"-peers", "", "-runs", "2", "-tree", "400K", "-large", "1M", "-random", "300K", "-tiny", "1200", "-archive", "3M", "-entries", "1000",
+		"-peers", "", "-runs", "2", "-tree", "400K", "-large", "1M", "-random", "300K", "-tiny", "1200", "-archive", "3M", "-entries", "1000", "-table", "200K", "-tables", "30",
 	}, &out, io.Discard)
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +63,8 @@ func TestRunMeasuresEveryCase(t *testing.T) {
 	for _, want := range []string{
 		"| capstan | ", "1200 files in 3 directories", "1 files in 1 directories, 0 symbolic links, 1.0 MiB",
 		"| entries added | ≥ 400000/s | 512000/s | yes |", "| files | ≥ 50000 | ", "| size of an entry | ≤ 120.0 bytes | 111.5 bytes | yes |",
-		"| restore: wall beside zstd -d, tar -x | ≤ 0.90 × | ",
+		"| restore: wall beside zstd -d, tar -x | ≤ 0.90 × | ", "| wall beside pg_dump -Fd -j2 -Z zstd:1 | ≤ 1.05 × | ",
+		"| longest wait of an ALTER for a dump of ours | ≤ 1.00 s | ",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the report lacks %q:\n%s", want, out.String())
@@ -83,6 +88,7 @@ func TestRunRefuses(t *testing.T) {
 	}{
 		{"a failing contestant", "#!/bin/sh\necho broken >&2\nexit 7\n", "exit status 7: broken", nil},
 		{"a restore that loses files", strings.Replace(standIn, "restore*) tar", "restore*) true", 1), "restored 0 files", []string{"-cases", "tree"}},
+		{"a dump that lacks tables", strings.Replace(standIn, "-Fd", "-Fd -T t3", 1), "holds 29 tables, want 30", []string{"-cases", "pgtables", "-tables", "30"}},
 		{"a restored file that differs", strings.Replace(standIn, "$8 ;;", "$8; echo >>$4/$8 ;;", 1), "came back as 11001 bytes", []string{"-cases", "single"}},
 		{"a directory without room", standIn, "has room for", []string{"-large", "1000000G"}},
 		{"an unknown case", standIn, `no "huge"`, []string{"-cases", "huge"}},
@@ -92,8 +98,12 @@ func TestRunRefuses(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
+			work := t.TempDir()
+			if err := os.Chmod(filepath.Dir(work), 0o711); err != nil {
+				t.Fatal(err)
+			}
 			args := append([]string{
-				"-capstan", script(t, test.binary), "-dir", t.TempDir(), "-out", "",
+				"-capstan", script(t, test.binary), "-dir", work, "-out", "",
 				"-large-dir", t.TempDir(), "-peers", "", "-runs", "1", "-cases", "large", "-large", "1K", "-tree", "20K", "-archive", "2M",
 			}, test.args...)
 			err := run(t.Context(), args, io.Discard, io.Discard)

@@ -33,12 +33,12 @@ type section struct {
 }
 
 func caseNames() []string {
-	return []string{"tree", "disk", "tenfold", "large", "random", "tiny", "again", "single", "catalog"}
+	return []string{"tree", "disk", "tenfold", "large", "random", "tiny", "again", "single", "catalog", "pgbalanced", "pglarge", "pg15", "pgtables", "pgalter"}
 }
 
 // cases gives them in the order of caseNames.
 func cases(o options) []benchCase {
-	return []benchCase{
+	return append([]benchCase{
 		{
 			name: "tree", what: "real files: copies from /usr/share, the Go tree, the module cache and /usr/lib",
 			room: 4 * o.tree, run: rivalry{restore: true, make: makeTree, goals: treeGoals}.run,
@@ -70,7 +70,7 @@ func cases(o options) []benchCase {
 		{name: "again", what: "the tree once more, with nothing changed", room: 4 * o.tree, run: again},
 		{name: "single", what: "one file out of a large archive", big: true, room: 5 * o.archive, run: single1},
 		{name: "catalog", what: "a catalog of many entries", room: 200 * capstan.Bytes(o.entries), run: largeCatalog},
-	}
+	}, postgresCases(o)...)
 }
 
 func makeTree(ctx context.Context, l lab, dir string) error {

@@ -38,8 +38,10 @@ type options struct {
 	large    capstan.Bytes
 	random   capstan.Bytes
 	archive  capstan.Bytes
-	tiny     int // files
-	entries  int // of the catalog
+	table    capstan.Bytes // of the PostgreSQL cases; there are two
+	tables   int           // of the case pgtables
+	tiny     int           // files
+	entries  int           // of the catalog
 }
 
 func main() {
@@ -54,7 +56,7 @@ func main() {
 
 func parse(args []string, stderr io.Writer) (options, error) {
 	o := options{
-		tree: 1600 * capstan.MiB, large: 10e9, random: 10e9, archive: 4 * capstan.GiB,
+		tree: 1600 * capstan.MiB, large: 10e9, random: 10e9, archive: 4 * capstan.GiB, table: 700 * capstan.MiB,
 		cases: caseNames(), peers: peerNames(),
 	}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
@@ -67,6 +69,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&o.out, "out", "docs/benchmarks.md", "`file` for the report; empty for none; a run of some cases only writes no file unless it is named")
 	flags.IntVar(&o.runs, "runs", 3, "runs of each, of which the median counts")
 	flags.IntVar(&o.tiny, "tiny", 100_000, "number of files of the case tiny")
+	flags.IntVar(&o.tables, "tables", 10_000, "number of tables of the case pgtables")
 	flags.IntVar(&o.entries, "entries", 10_000_000, "number of entries of the case catalog")
 	list := func(to *[]string, name string, known []string) {
 		flags.Func(name, fmt.Sprintf("comma-separated `names` out of %s (default all)", strings.Join(known, ",")), func(s string) error {
@@ -91,11 +94,12 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	size(&o.large, "large", "the one large compressible file")
 	size(&o.random, "random", "the one incompressible file")
 	size(&o.archive, "archive", "the archive of the case single")
+	size(&o.table, "table", "each of the two tables of the PostgreSQL cases")
 	if err := flags.Parse(args); err != nil {
 		return options{}, err
 	}
-	if o.runs < 1 || o.tiny < 1 || o.entries < 1000 || flags.NArg() > 0 {
-		return options{}, fmt.Errorf("-runs and -tiny are at least 1, -entries 1000, and there are no arguments (%q)", flags.Args())
+	if o.runs < 1 || o.tiny < 1 || o.tables < 1 || o.entries < 1000 || flags.NArg() > 0 {
+		return options{}, fmt.Errorf("-runs, -tiny and -tables are at least 1, -entries 1000, and there are no arguments (%q)", flags.Args())
 	}
 	named := false
 	flags.Visit(func(f *flag.Flag) { named = named || f.Name == "out" })

@@ -25,6 +25,9 @@ type command struct {
 type pipeline struct {
 	commands []command
 	stdout   string // file for the last one's output; empty: dropped
+	// tree says that the one command has children that work beside it: memory is the
+	// largest sum of all their peaks, not the largest of one of them.
+	tree bool
 }
 
 func single(c command) pipeline { return pipeline{commands: []command{c}} }
@@ -89,12 +92,16 @@ func (p pipeline) run(ctx context.Context) (_ usage, err error) {
 	err = errors.Join(err, closeOurs())
 	var total usage
 	for i, cmd := range running[:started] {
+		watched := func() capstan.Bytes { return 0 }
+		if p.tree {
+			watched = watchTree(cmd.Process.Pid)
+		}
 		total.read += bytesRead(cmd.Process.Pid)
 		if waitErr := cmd.Wait(); waitErr != nil {
 			err = errors.Join(err, fmt.Errorf("%s: %w: %s", strings.Join(cmd.Args, " "), waitErr, tail(&messages[i])))
 		}
 		total.cpu += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-		total.rss += peakRSS(cmd.ProcessState)
+		total.rss += max(peakRSS(cmd.ProcessState), watched())
 	}
 	total.wall = time.Since(begin)
 	if ctx.Err() != nil {

@@ -23,8 +23,8 @@ import (
 
 const mib = 1 << 20
 
-// measured runs the program to its end and gives the peak of its resident memory
-// in bytes. The kernel keeps that per address space (VmHWM of proc(5)) and takes
+// measured runs the program to its end and gives the peak of its resident memory, and
+// of the programs that it runs, in bytes. The kernel keeps that per address space (VmHWM of proc(5)) and takes
 // it along to the grave, so it is looked at all the time. What wait4(2) tells of
 // an ended child will not do: it includes the memory of the process that started
 // it, which is this one.
@@ -36,7 +36,7 @@ func (f *field) measured(args ...string) (e ended, peak int64) {
 	deadline := time.NewTimer(2 * verdict)
 	defer deadline.Stop()
 	for {
-		if now := highWater(f.t, p.cmd.Process.Pid); now > peak {
+		if now := highWaters(f.t, p.cmd.Process.Pid); now > peak {
 			peak = now
 		}
 		select {
@@ -66,6 +66,27 @@ func highWater(t *testing.T, pid int) int64 {
 		}
 	}
 	return 0
+}
+
+// highWaters adds the peaks of a process and of those that it has started. One that has
+// not got its own program yet is the same memory once more.
+func highWaters(t *testing.T, pid int) int64 {
+	t.Helper()
+	sum := highWater(t, pid)
+	program, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)) // it may be gone
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, list := range lists {
+		children, _ := os.ReadFile(list)
+		for _, child := range strings.Fields(string(children)) {
+			if other, err := os.Readlink("/proc/" + child + "/exe"); err != nil || other == program {
+				continue
+			}
+			if number, err := strconv.Atoi(child); err == nil {
+				sum += highWaters(t, number)
+			}
+		}
+	}
+	return sum
 }
 
 // stays runs the program, expects success, and that it stays below a limit.

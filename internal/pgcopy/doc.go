@@ -4,14 +4,16 @@
 // costs more than compressing does.
 //
 // Use: set a session up with pgconn, hand it to Take, then Copy as often as wanted,
-// and Close. One goroutine uses a session.
+// and Close. Where statements are many and their data is little, Send some of them
+// before the first is Received: the server then need not wait. One goroutine uses a
+// session.
 //
 // Errors: what the server refuses is its *pgconn.PgError, and the session goes on
 // (its transaction has failed). Every other error ends the session: it can only be
 // closed. A COPY is whole only when Copy returns without an error: the rows that came
 // are then as many as the server says that it sent.
 //
-// Blocking: Copy waits for the server and for the writer, and ends at once when its
+// Blocking: Copy and Receive wait for the server and for the writer, and end at once when their
 // context does. Close asks the server to give up what it is doing, and takes no
 // longer than its context.
 package pgcopy

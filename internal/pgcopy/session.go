@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +22,7 @@ type Session struct {
 	conn   net.Conn
 	taken  *pgconn.HijackedConn
 	in     buffer
+	sent   int   // statements whose answer has not been read
 	broken error // why the session can only be closed
 }
 
@@ -51,42 +53,77 @@ func (s *Session) PID() uint32 { return s.taken.PID }
 
 // Exec carries out statements that give no data.
 func (s *Session) Exec(ctx context.Context, sql string) error {
-	_, err := s.run(ctx, sql, nil)
+	if err := s.Send(ctx, sql); err != nil {
+		return err
+	}
+	_, err := s.Receive(ctx, nil)
 	return err
 }
 
 // Copy carries out statements of which the last is a COPY … TO STDOUT; its data goes
 // to w, in pieces of any length that are valid until Write returns.
 func (s *Session) Copy(ctx context.Context, sql string, w io.Writer) (Result, error) {
-	return s.run(ctx, sql, w)
+	if err := s.Send(ctx, sql); err != nil {
+		return Result{}, err
+	}
+	return s.Receive(ctx, w)
 }
 
-func (s *Session) run(ctx context.Context, sql string, w io.Writer) (Result, error) {
+// Send asks for statements to be carried out after those that were sent before, and
+// does not wait for the server. Receive reads the answers, in their order. What is
+// sent and not yet answered must be little: some thousand bytes.
+func (s *Session) Send(ctx context.Context, sql string) error {
 	if s.broken != nil {
-		return Result{}, s.broken
+		return s.broken
 	}
 	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return s.until(ctx, func() error {
+		query, err := (&pgproto3.Query{String: sql}).Encode(nil)
+		if err == nil {
+			_, err = s.conn.Write(query)
+		}
+		if err != nil {
+			s.broken = fmt.Errorf("the connection to the server broke: %w", err)
+			return s.broken
+		}
+		s.sent++
+		return nil
+	})
+}
+
+// Receive waits for the answer to the first of the statements that were sent, and does
+// with it what Copy does, or without a writer what Exec does.
+func (s *Session) Receive(ctx context.Context, w io.Writer) (result Result, err error) {
+	switch {
+	case s.broken != nil:
+		return Result{}, s.broken
+	case s.sent == 0:
+		return Result{}, errors.New("nothing was asked for")
+	case ctx.Err() != nil:
 		return Result{}, context.Cause(ctx)
 	}
-	stop := context.AfterFunc(ctx, func() { _ = s.conn.SetDeadline(time.Unix(1, 0)) })
-	result, err := s.exchange(sql, w)
-	if !stop() { // the deadline is over, or about to be
-		s.broken = context.Cause(ctx)
-		return result, s.broken
-	}
+	err = s.until(ctx, func() error {
+		result, err = s.answer(w)
+		return err
+	})
 	return result, err
 }
 
-// exchange sends statements and reads all that comes back.
-func (s *Session) exchange(sql string, w io.Writer) (Result, error) {
-	query, err := (&pgproto3.Query{String: sql}).Encode(nil)
-	if err == nil {
-		_, err = s.conn.Write(query)
+// until does something with the connection, and breaks it off when ctx ends.
+func (s *Session) until(ctx context.Context, do func() error) error {
+	stop := context.AfterFunc(ctx, func() { _ = s.conn.SetDeadline(time.Unix(1, 0)) })
+	err := do()
+	if !stop() { // the deadline is over, or about to be
+		s.broken = context.Cause(ctx)
+		return s.broken
 	}
-	if err != nil {
-		s.broken = fmt.Errorf("the connection to the server broke: %w", err)
-		return Result{}, s.broken
-	}
+	return err
+}
+
+// answer reads all that comes back to one query.
+func (s *Session) answer(w io.Writer) (Result, error) {
 	a := answer{w: w}
 	for !a.ready {
 		if err := a.next(&s.in); err != nil {
@@ -97,6 +134,7 @@ func (s *Session) exchange(sql string, w io.Writer) (Result, error) {
 			return a.Result, err
 		}
 	}
+	s.sent--
 	switch {
 	case a.refused != nil:
 		return a.Result, a.refused
@@ -117,16 +155,8 @@ func (s *Session) exchange(sql string, w io.Writer) (Result, error) {
 // It takes no longer than ctx allows.
 func (s *Session) Close(ctx context.Context) error {
 	defer func() { _ = s.conn.Close() }() // what is read only loses nothing
-	if s.broken != nil {
-		// A server in a statement does not look at its connection: it wants to be told.
-		rest, err := pgconn.Construct(s.taken)
-		if err != nil {
-			return err
-		}
-		if err := rest.CancelRequest(ctx); err != nil && !errors.Is(err, io.EOF) {
-			return err
-		}
-		return nil
+	if s.broken != nil || s.sent > 0 {
+		return s.giveUp(ctx)
 	}
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = s.conn.SetDeadline(deadline)
@@ -136,4 +166,47 @@ func (s *Session) Close(ctx context.Context) error {
 		_, err = s.conn.Write(over)
 	}
 	return err
+}
+
+// firstPause is how long a server that was asked to stop has, before it is asked again.
+const firstPause = 20 * time.Millisecond
+
+// giveUp ends the session of a server that carries statements out, or is about to: it
+// does not look at its connection, and wants to be told. What it is told between two
+// statements it forgets, so it is told until it has gone.
+func (s *Session) giveUp(ctx context.Context) error {
+	rest, err := pgconn.Construct(s.taken)
+	if err != nil {
+		return err
+	}
+	if half, ok := s.conn.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite() // nothing more is asked for; a connection that is broken needs no saying
+	}
+	for pause := firstPause; ; pause = min(2*pause, time.Second) {
+		if err := rest.CancelRequest(ctx); err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		if s.hasEnded(ctx, pause) {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// hasEnded waits for the server to end the connection, and drops what it still sends.
+func (s *Session) hasEnded(ctx context.Context, patience time.Duration) bool {
+	deadline := time.Now().Add(patience)
+	if last, ok := ctx.Deadline(); ok && last.Before(deadline) {
+		deadline = last
+	}
+	if s.conn.SetDeadline(deadline) != nil {
+		return true
+	}
+	for {
+		if _, err := s.conn.Read(s.in.data); err != nil {
+			return !errors.Is(err, os.ErrDeadlineExceeded)
+		}
+	}
 }

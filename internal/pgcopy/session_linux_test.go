@@ -143,6 +143,42 @@ func TestTakenWhileTheDriverReads(t *testing.T) {
 	gone(t, s)
 }
 
+// Statements that are sent together are answered one by one, in their order; a session
+// that is owed an answer ends at the server when it is closed.
+func TestSentTogether(t *testing.T) {
+	t.Parallel()
+	s := pgtest.New(t, pgtest.Options{Major: 17, Memory: true})
+	s.Start()
+	session := take(t, s)
+	if _, err := session.Receive(t.Context(), nil); err == nil {
+		t.Error("an answer to nothing")
+	}
+	statements := []string{"begin; savepoint a; copy (select 1) to stdout", "rollback to a", "copy (select n from generate_series(1, 3) n) to stdout", "copy nowhere to stdout", "rollback", "copy (select 2) to stdout"}
+	for _, sql := range statements {
+		if err := session.Send(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, want := range []string{"1\n", "", "1\n2\n3\n", "", "", "2\n"} {
+		var got bytes.Buffer
+		var w io.Writer
+		if want != "" {
+			w = &got
+		}
+		_, err := session.Receive(t.Context(), w)
+		if refused := i == 3; (err != nil) != refused || got.String() != want {
+			t.Errorf("%s: %q, %v", statements[i], got.String(), err)
+		}
+	}
+	if err := session.Send(t.Context(), "select pg_sleep(3600)"); err != nil {
+		t.Fatal(err)
+	}
+	if err := session.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	gone(t, s)
+}
+
 // failing is a disk that is full.
 type failing struct{ err error }
 

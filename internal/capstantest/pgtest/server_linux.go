@@ -17,7 +17,7 @@ import (
 )
 
 // patience is how long a server may take for what it does in an instant.
-const patience = time.Minute
+const patience = 4 * time.Minute
 
 // Start starts the server and waits until it takes connections.
 func (s *Server) Start() {

@@ -36,7 +36,8 @@ type dump struct {
 	dataless map[string]bool   // tables whose definition alone is dumped
 	extra    []string          // tables that pg_dump reads and does not lock
 
-	finishing *errgroup.Group // files on their way to the medium
+	unsynced  unsynced        // files that are complete
+	finishing *errgroup.Group // and those on their way to the medium
 	receipt   *ledger
 	spool     Spool // that gets the files as they are complete; nil: they stay in directory
 }
@@ -298,11 +299,9 @@ func (d *dump) read(ctx context.Context, h *held, objects []largeObject) error {
 	}
 	group.Go(func() error { return d.finishGuard(ctx, h, left) })
 	err = group.Wait()
+	d.unsynced.rest(d.finishing)
 	return errors.Join(err, d.finishing.Wait())
 }
-
-// syncing is how many files are made durable at a time.
-const syncing = 4
 
 // divide gives shared tables their files, workers their streams, and the guard what no
 // worker has.
@@ -353,7 +352,7 @@ func (d *dump) finishGuard(ctx context.Context, h *held, left []*table) error {
 		for _, t := range left {
 			d.receipt.contested(t)
 			for _, c := range t.copies {
-				if err := d.readTable(ctx, stage, stream, f, c, "SET LOCAL lock_timeout = 0; "); err != nil {
+				if err := d.readOne(ctx, stage, stream, f, c, patient+c.SQL); err != nil {
 					return err
 				}
 			}
@@ -388,7 +387,7 @@ func (d *dump) readLoose(ctx context.Context, h *held, conn *pgconn.PgConn, obje
 	stage.Begin()
 	defer stage.End()
 	for _, c := range h.loose {
-		if err := d.readTable(ctx, stage, stream, f, c, ""); err != nil {
+		if err := d.readOne(ctx, stage, stream, f, c, c.SQL); err != nil {
 			return err
 		}
 	}

@@ -158,8 +158,8 @@ func (m *monitor) pids() []string {
 
 // held tells for whom one of our sessions has been waiting for seconds, if one has.
 func (m *monitor) held(ctx context.Context, pids []string) string {
-	rows, err := m.texts(ctx, fmt.Sprintf(`select l.pid from pg_locks l join pg_stat_activity a on a.pid = l.pid
-		where not l.granted and l.pid = any(array[%s]) and clock_timestamp() - a.query_start > interval '3 seconds' limit 1`, strings.Join(pids, ",")))
+	rows, err := m.texts(ctx, fmt.Sprintf(`select pid from pg_stat_activity
+		where pid = any(array[%s]) and wait_event_type = 'Lock' and clock_timestamp() - query_start > interval '3 seconds' limit 1`, strings.Join(pids, ",")))
 	if err != nil || len(rows) == 0 {
 		return ""
 	}
@@ -171,14 +171,29 @@ func (m *monitor) held(ctx context.Context, pids []string) string {
 	return blockers
 }
 
+// look asks who waits for us. With many tables pg_locks is long, and whoever lists it
+// stops everybody who wants a lock: it is only asked about those who wait, who are
+// known from the list of sessions. Of a session of another user a role without
+// pg_read_all_stats sees no more than that it is there.
 func (m *monitor) look(ctx context.Context, pids []string) {
+	ours := strings.Join(pids, ",")
+	rows, err := m.texts(ctx, fmt.Sprintf(`select pid from pg_stat_activity
+		where datid = (select oid from pg_database where datname = current_database()) and not pid = any(array[%[1]s])
+		and case when wait_event_type = 'Lock' or state is null then pg_blocking_pids(pid) && array[%[1]s] else false end`, ours))
+	if err != nil || len(rows) == 0 {
+		return
+	}
+	waiting := make([]string, len(rows))
+	for i, row := range rows {
+		waiting[i] = row[0]
+	}
 	// Since 14 the server knows when a wait began; before, the statement's begin is
 	// the nearest thing.
-	rows, err := m.texts(ctx, fmt.Sprintf(`select extract(epoch from clock_timestamp() - coalesce((to_jsonb(l) ->> 'waitstart')::timestamptz, a.query_start)),
+	rows, err = m.texts(ctx, fmt.Sprintf(`select extract(epoch from clock_timestamp() - coalesce((to_jsonb(l) ->> 'waitstart')::timestamptz, a.query_start)),
 		l.relation::regclass, l.pid, coalesce(a.usename::text, ''), coalesce(a.application_name, ''), coalesce(a.query, '')
 		from pg_locks l join pg_stat_activity a on a.pid = l.pid
 		where not l.granted and l.locktype = 'relation' and l.database = (select oid from pg_database where datname = current_database())
-		and not l.pid = any(array[%[1]s]) and pg_blocking_pids(l.pid) && array[%[1]s] order by 1 desc limit 1`, strings.Join(pids, ",")))
+		and l.pid = any(array[%s]) order by 1 desc limit 1`, strings.Join(waiting, ",")))
 	if err != nil || len(rows) == 0 {
 		return
 	}

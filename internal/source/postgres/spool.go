@@ -100,15 +100,11 @@ func (s *spool) write(frame []byte) error {
 // finish makes the file durable, beside whatever its caller goes on with: a table's
 // lock is not held for the sake of a disk.
 func (s *spool) finish() {
-	s.d.finishing.Go(func() error {
-		if s.d.spool != nil {
-			return s.keep()
-		}
-		if err := s.file.Sync(); err != nil {
-			return err
-		}
-		return s.file.Close()
-	})
+	if s.d.spool != nil {
+		s.d.finishing.Go(s.keep)
+		return
+	}
+	s.d.unsynced.add(s.d.finishing, s.file)
 }
 
 // abandon closes the file of a dump that has failed.

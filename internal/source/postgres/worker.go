@@ -109,50 +109,98 @@ func (w *worker) lock(ctx context.Context, tables []*table, timeout time.Duratio
 	return nil
 }
 
+// patient lets a statement wait: indexes may be locked for a while.
+const patient = "SET LOCAL lock_timeout = 0; "
+
+// release lets a table go that lies on top of the stack.
+func (l *layer) release() string { return "ROLLBACK TO " + l.savepoint + "; " }
+
 // work reads the worker's tables from the top of its stack downwards, and releases
-// each as soon as it is read.
+// each as soon as it is read: with the next statement. A table is never read again
+// after that; its rows may be gone without an error.
 func (d *dump) work(ctx context.Context, h *held, w *worker) error {
 	stage := d.env.Tracker.Stage(fmt.Sprintf("reader %d", w.number))
 	stage.Begin()
 	defer stage.End()
-	const patient = "SET LOCAL lock_timeout = 0; " // indexes may be locked for a while
-	before := patient
-	for _, layer := range slices.Backward(w.stack) {
-		t := layer.table
+	before := ""
+	for top := len(w.stack); top > 0; {
+		layer := w.stack[top-1]
 		var err error
-		if s := h.shares[t]; s != nil {
-			err = d.readParts(ctx, stage, w, s, before)
+		if s := h.shares[layer.table]; s != nil {
+			err = d.readParts(ctx, stage, w, s, before+patient)
+			before = layer.release()
+			d.receipt.released(layer.table)
+			top--
 		} else {
-			for _, c := range t.copies {
-				if err = d.readTable(ctx, stage, w.stream, w.frames, c, before); err != nil {
-					break
-				}
-				before = patient
+			own := top - 1
+			for own > 0 && h.shares[w.stack[own-1].table] == nil {
+				own--
 			}
+			before, err = d.readOwn(ctx, stage, w, w.stack[own:top], before)
+			top = own
 		}
 		if err != nil {
 			return err
 		}
-		// With the next statement; never read it again: after the release its rows may
-		// be gone without an error.
-		before = fmt.Sprintf("ROLLBACK TO %[1]s; RELEASE %[1]s; ", layer.savepoint) + patient
-		if len(t.copies) == 0 {
-			if err := w.stream.Exec(ctx, before); err != nil {
-				return failure("release", t.quoted, err)
-			}
-			before = patient
-		}
-		d.receipt.released(t)
 	}
 	return failure("end the reading of", d.database, w.stream.Exec(ctx, "ROLLBACK"))
+}
+
+// request is a statement of a worker, which reads data or not.
+type request struct {
+	sql    string
+	layer  *layer
+	datum  *datum // nil: it releases the layer, of which nothing is read
+	closes bool   // after it the layer is no longer needed
+}
+
+// ahead is how many requests a server has beside the one that is being read: it need
+// not wait for us between small tables, and we not for it.
+const ahead = 16
+
+// readOwn reads tables that the worker has for itself, the last of the layers first.
+// before is carried out first; what it gives releases the last table that was read.
+func (d *dump) readOwn(ctx context.Context, stage *progress.Stage, w *worker, layers []*layer, before string) (after string, err error) {
+	var requests []request
+	for _, layer := range slices.Backward(layers) {
+		for i, c := range layer.table.copies {
+			requests = append(requests, request{sql: before + patient + c.SQL, layer: layer, datum: c, closes: i == len(layer.table.copies)-1})
+			before = ""
+		}
+		before += layer.release()
+		if len(layer.table.copies) == 0 {
+			requests = append(requests, request{sql: before, layer: layer, closes: true})
+			before = ""
+		}
+	}
+	sent := 0
+	for i, r := range requests {
+		for ; sent < len(requests) && sent <= i+ahead; sent++ {
+			if err := w.stream.Send(ctx, requests[sent].sql); err != nil {
+				return "", failure("read table", r.layer.table.quoted, err)
+			}
+		}
+		if r.datum == nil {
+			_, err = w.stream.Receive(ctx, nil)
+			err = failure("release", r.layer.table.quoted, err)
+		} else {
+			err = d.readTable(ctx, stage, w.stream, w.frames, r.datum)
+		}
+		if err != nil {
+			return "", err
+		}
+		if r.closes {
+			d.receipt.released(r.layer.table)
+		}
+	}
+	return before, nil
 }
 
 // dataEnd is what pg_dump puts after a table's data.
 const dataEnd = "\\.\n\n\n"
 
-// readTable reads a table's data into its file. before is carried out before it, in
-// the same round trip.
-func (d *dump) readTable(ctx context.Context, stage *progress.Stage, stream *pgcopy.Session, f *frames, c *datum, before string) (err error) {
+// readTable reads a table's data, which the session was asked for, into its file.
+func (d *dump) readTable(ctx context.Context, stage *progress.Stage, stream *pgcopy.Session, f *frames, c *datum) (err error) {
 	stage.Object(c.tag)
 	file, err := d.create(c.file, c.tag)
 	if err != nil {
@@ -164,7 +212,7 @@ func (d *dump) readTable(ctx context.Context, stage *progress.Stage, stream *pgc
 		}
 	}()
 	f.begin(file.filler(ctx, stage))
-	result, err := d.copy(ctx, stage, stream, before+c.SQL, f)
+	result, err := d.receive(ctx, stage, stream, f)
 	if err != nil {
 		return failure("read table", c.tag, err)
 	}
@@ -179,6 +227,14 @@ func (d *dump) readTable(ctx context.Context, stage *progress.Stage, stream *pgc
 	return nil
 }
 
+// readOne asks for a table's data and reads it.
+func (d *dump) readOne(ctx context.Context, stage *progress.Stage, stream *pgcopy.Session, f *frames, c *datum, sql string) error {
+	if err := stream.Send(ctx, sql); err != nil {
+		return failure("read table", c.tag, err)
+	}
+	return d.readTable(ctx, stage, stream, f, c)
+}
+
 // readParts reads parts of a table that is read together with other workers, until
 // there are none.
 func (d *dump) readParts(ctx context.Context, stage *progress.Stage, w *worker, s *share, before string) error {
@@ -191,7 +247,11 @@ func (d *dump) readParts(ctx context.Context, stage *progress.Stage, w *worker, 
 			}
 			return s.write(p, frame)
 		})
-		result, err := d.copy(ctx, stage, w.stream, before+s.statement(p), w.frames)
+		err := w.stream.Send(ctx, before+s.statement(p))
+		var result pgcopy.Result
+		if err == nil {
+			result, err = d.receive(ctx, stage, w.stream, w.frames)
+		}
 		if err != nil {
 			return failure("read table", s.datum.tag, err)
 		}
@@ -221,8 +281,8 @@ func (d *dump) readParts(ctx context.Context, stage *progress.Stage, w *worker, 
 	return nil
 }
 
-// copy carries a COPY out and counts what comes.
-func (d *dump) copy(ctx context.Context, stage *progress.Stage, stream *pgcopy.Session, sql string, f *frames) (pgcopy.Result, error) {
+// receive takes the data of the COPY that the session was asked for, and counts it.
+func (d *dump) receive(ctx context.Context, stage *progress.Stage, stream *pgcopy.Session, f *frames) (pgcopy.Result, error) {
 	waiting := stage.Wait(progress.ForServer, "")
 	counted := &counted{to: f, count: func(n int) {
 		if waiting != nil {
@@ -232,7 +292,7 @@ func (d *dump) copy(ctx context.Context, stage *progress.Stage, stream *pgcopy.S
 		stage.Moved(capstan.Bytes(n), 0)
 		d.count(0, capstan.Bytes(n), 0)
 	}}
-	result, err := stream.Copy(ctx, sql, counted)
+	result, err := stream.Receive(ctx, counted)
 	counted.flush()
 	if waiting != nil {
 		waiting()
