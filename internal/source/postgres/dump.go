@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -27,6 +28,8 @@ type dump struct {
 	client         pg.Client
 	server         pg.Version
 	user, database string
+	endpoint       *pg.Endpoint
+	incarnation    string // of the server: when it was started
 
 	// What earlier attempts have learnt.
 	attempts int
@@ -64,9 +67,9 @@ func Dump(ctx context.Context, env Env, options Options, dir string) (summary Su
 		return Summary{}, err
 	}
 	defer func() { err = errors.Join(err, place.close()) }()
-	d := &dump{env: env, options: options, directory: place, receipt: newLedger()}
+	d := &dump{env: env, options: options, directory: place, receipt: newLedger(), endpoint: &pg.Endpoint{URL: options.URL}}
 	// Its sessions end with the work, in every case.
-	own := &sessions{url: options.URL}
+	own := &sessions{endpoint: d.endpoint}
 	defer func() { own.end(context.WithoutCancel(ctx), err != nil) }()
 	if err := d.begin(ctx, own); err != nil {
 		return Summary{}, err
@@ -130,17 +133,17 @@ func (d *dump) begin(ctx context.Context, own *sessions) error {
 	if d.server.Major < oldest {
 		return &capstan.Error{Class: capstan.ErrUsage, Op: "dump", Err: fmt.Errorf("the server is version %s; %d and later are dumped", d.server, oldest)}
 	}
+	if err := d.unpooled(ctx, own, conn); err != nil {
+		return err
+	}
 	if err := exec(ctx, conn, quiet); err != nil {
 		return err
 	}
-	rows, err := texts(ctx, conn, "select session_user, current_database(), pg_backend_pid()")
+	rows, err := texts(ctx, conn, "select session_user, current_database(), pg_postmaster_start_time()")
 	if err != nil {
 		return err
 	}
-	d.user, d.database = rows[0][0], rows[0][1]
-	if err := d.unpooled(ctx, own, rows[0][2]); err != nil {
-		return err
-	}
+	d.user, d.database, d.incarnation = rows[0][0], rows[0][1], rows[0][2]
 	if err := d.fits(ctx); err != nil {
 		return err
 	}
@@ -152,50 +155,45 @@ const quiet = `SELECT pg_catalog.set_config('search_path', '', false);
 SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings
 WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout', 'transaction_timeout')`
 
-// poolLooks is how often two sessions are compared: a pooler that gives transactions
-// to whichever server is free gives both the same one sooner or later.
-const poolLooks = 5
-
-// unpooled refuses a pooler that spreads transactions over servers (PgBouncer with
-// pool_mode = transaction): settings and statements of one session would be another's.
-func (d *dump) unpooled(ctx context.Context, own *sessions, first string) error {
+// unpooled refuses a pooler that spreads transactions over servers. Nothing is set
+// before: it would be set for others.
+func (d *dump) unpooled(ctx context.Context, own *sessions, conn *pgconn.PgConn) error {
 	second, err := own.connect(ctx)
 	if err != nil {
 		return err
 	}
-	for range poolLooks {
-		other, err := text(ctx, second, "select pg_backend_pid()")
-		if err != nil {
-			return err
-		}
-		if other == first {
-			return &capstan.Error{
-				Class: capstan.ErrRefused, Op: "dump", Object: d.database, Err: errors.New("two connections have the same server process: a pooler is between, in transaction mode"),
-				Safe: "nothing was locked", Next: "connect to the server itself, or to a pooler in session mode",
-			}
-		}
-		if first, err = text(ctx, d.monitor.conn, "select pg_backend_pid()"); err != nil {
-			return err
-		}
-	}
-	own.drop(ctx, second)
-	return nil
+	defer own.drop(ctx, second)
+	return pg.Unpooled(ctx, conn, second)
 }
 
-// connect makes a session of the dump.
-func (d *dump) connect(ctx context.Context, crew *sessions) (*pgconn.PgConn, error) {
-	conn, err := crew.connect(ctx)
+// connect makes a session of the dump, and gives its process at the server: what the
+// protocol said when it began may be a pooler's own number.
+func (d *dump) connect(ctx context.Context, crew *sessions) (conn *pgconn.PgConn, pid uint32, err error) {
+	if conn, err = crew.connect(ctx); err != nil {
+		return nil, 0, err
+	}
+	answering, over := pg.Answering(ctx)
+	defer over()
+	rows, err := texts(answering, conn, quiet+"; SELECT pg_backend_pid(), pg_postmaster_start_time()")
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	d.monitor.ours(conn.PID())
-	if err := exec(ctx, conn, quiet); err != nil {
-		return nil, err
+	number, err := strconv.ParseUint(rows[0][0], 10, 32)
+	if err != nil {
+		return nil, 0, err
 	}
+	if rows[0][1] != d.incarnation {
+		return nil, 0, &capstan.Error{
+			Op: "dump", Object: d.database, Err: fmt.Errorf("two sessions are at different servers: one was started at %s, the other at %s", d.incarnation, rows[0][1]),
+			Next: "name one server in the URL; if it was restarted, dump again",
+		}
+	}
+	pid = uint32(number)
+	d.monitor.ours(pid)
 	if err := exec(ctx, conn, attentive); err != nil && code(err) == "" {
-		return nil, err // else the server's system cannot do it
+		return nil, 0, err // else the server's system cannot do it
 	}
-	return conn, nil
+	return conn, pid, nil
 }
 
 // attentive lets a server (14 and later) look in the middle of a statement, and of a
@@ -205,7 +203,7 @@ const attentive = "SELECT pg_catalog.set_config(name, '1s', false) FROM pg_catal
 
 // enter makes a session that is in the dump's snapshot and set up as pg_dump's.
 func (d *dump) enter(ctx context.Context, h *held) (*pgconn.PgConn, error) {
-	conn, err := d.connect(ctx, h.crew)
+	conn, _, err := d.connect(ctx, h.crew)
 	if err != nil {
 		return nil, err
 	}

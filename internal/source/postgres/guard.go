@@ -19,6 +19,7 @@ import (
 // snapshot, the workers in it with locks of their own, and pg_dump's directory.
 type held struct {
 	guard    *pgconn.PgConn
+	guardPID uint32
 	crew     *sessions // of guard and workers: those of one attempt
 	tables   []*table
 	snapshot string
@@ -112,13 +113,13 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // attempt tries once, with the tables that the last attempt saw; nil: none has.
 func (d *dump) attempt(ctx context.Context, names []string) (_ *held, err error) {
-	h := &held{crew: &sessions{url: d.options.URL}, shares: map[*table]*share{}}
+	h := &held{crew: &sessions{endpoint: d.endpoint}, shares: map[*table]*share{}}
 	defer func() {
 		if err != nil {
 			h.crew.end(context.WithoutCancel(ctx), true)
 		}
 	}()
-	if h.guard, err = d.connect(ctx, h.crew); err != nil {
+	if h.guard, h.guardPID, err = d.connect(ctx, h.crew); err != nil {
 		return nil, err
 	}
 	if names == nil {
@@ -162,7 +163,7 @@ func (d *dump) guardTables(ctx context.Context, h *held, names []string) error {
 	}
 	h.locked = time.Now()
 	for batch := range slices.Chunk(names, lockBatch) {
-		if err := d.lockBatch(ctx, h.guard, batch); err != nil {
+		if err := d.lockBatch(ctx, h, batch); err != nil {
 			return err
 		}
 	}
@@ -180,9 +181,9 @@ const lockBatch = 200
 
 // lockBatch locks some tables in the guard. While that takes long, it is asked who is
 // in the way; afterwards nobody could tell.
-func (d *dump) lockBatch(ctx context.Context, guard *pgconn.PgConn, names []string) error {
+func (d *dump) lockBatch(ctx context.Context, h *held, names []string) error {
 	locked := make(chan error, 1)
-	go func() { locked <- exec(ctx, guard, lockStatement(names...)) }()
+	go func() { locked <- exec(ctx, h.guard, lockStatement(names...)) }()
 	timer := time.NewTimer(d.options.LockTimeout * 3 / 5)
 	defer timer.Stop()
 	var blockers string
@@ -201,7 +202,7 @@ func (d *dump) lockBatch(ctx context.Context, guard *pgconn.PgConn, names []stri
 			return err
 		case <-timer.C:
 			// A look that fails takes nothing but the name out of the message.
-			blockers, _ = d.monitor.blockers(ctx, guard.PID())
+			blockers, _ = d.monitor.blockers(ctx, h.guardPID)
 		}
 	}
 }

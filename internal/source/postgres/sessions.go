@@ -21,9 +21,9 @@ const endPatience = 5 * time.Second
 // sessions are the connections of one dump. All of them are ended with it, however it
 // ends: a session that is left behind would keep its locks.
 type sessions struct {
-	url  string
-	mu   sync.Mutex
-	open map[*pgconn.PgConn]ending
+	endpoint *pg.Endpoint
+	mu       sync.Mutex
+	open     map[*pgconn.PgConn]ending
 }
 
 // ending ends a session; abrupt says that it may be in the middle of a statement.
@@ -31,7 +31,7 @@ type ending func(ctx context.Context, abrupt bool)
 
 // connect makes one more connection.
 func (s *sessions) connect(ctx context.Context) (*pgconn.PgConn, error) {
-	conn, err := pg.Connect(ctx, s.url)
+	conn, err := s.endpoint.Connect(ctx)
 	if err != nil {
 		return nil, err
 	}
