@@ -31,13 +31,16 @@ is in the way is named, and it begins again, until --lock-wait is over. Each tab
 free again as soon as it has been read, those of --first before all others, so that
 ALTER, TRUNCATE or VACUUM FULL need not wait for the end of the dump.
 
+On a hot standby, what is replayed may end the dump; --pause-replay pauses the replay
+meanwhile. It goes on whatever becomes of the dump, also if it is killed.
+
 DIR must not exist yet, and appears when the dump is whole and durable. It holds a
 receipt, capstan-receipt.json: for how long each table was locked, and the longest
 wait that anybody had. Patterns are pg_dump's.
 
 Exit codes: 0 dumped; 1 failed, nothing is left; 2 wrong usage; 4 refused for safety
-(DIR exists, a pooler in transaction mode); 11 another dump writes there;
-130 interrupted.`,
+(DIR exists, a pooler in transaction mode); 11 another dump writes there,
+or has paused the replay; 130 interrupted.`,
 		Example: `  capstan pg dump postgres://postgres@db1/app -o /srv/dumps/app-2026-11-20
   pg_restore --create --dbname=postgres --jobs=4 /srv/dumps/app-2026-11-20
   capstan pg dump service=app -o /srv/dumps/app --jobs 4 --first orders --exclude-table-data 'log.*'
@@ -69,6 +72,7 @@ Exit codes: 0 dumped; 1 failed, nothing is left; 2 wrong usage; 4 refused for sa
 	f.StringArrayVar(&options.ExcludeSchemas, "exclude-schema", nil, "no schemas that match; may be repeated")
 	f.StringArrayVar(&options.ExcludeTableData, "exclude-table-data", nil, "the definition, not the data of tables that match; may be repeated")
 	f.StringArrayVar(&options.First, "first", nil, "read and release this table before the others (schema.table or table, with * and ?); may be repeated")
+	f.BoolVar(&options.PauseReplay, "pause-replay", false, "on a standby: pause the replay until everything is read (needs EXECUTE on pg_wal_replay_pause and _resume)")
 	f.StringVar(&compress, "compress", "", "zstd, gzip or none (default zstd; gzip with pg_dump 15 or older, whose pg_restore reads nothing else)")
 	f.IntVar(&options.Level, "level", 0, "compression level: zstd 1 to 19, gzip 1 to 9 (default 1)")
 	f.StringVar(&options.PgDump, "pg-dump", "", "path of the pg_dump to use (default the one that fits the server, from PATH or where packages put it)")
@@ -105,6 +109,9 @@ func dumpText(s postgres.Summary) string {
 		fmt.Fprintf(&b, "  %s\n", plural(n, "large object"))
 	}
 	fmt.Fprintf(&b, "  locked in %s, in %s; snapshot kept for %s\n", seconds(s.Receipt.LockSeconds), plural(int64(s.Receipt.Attempts), "attempt"), seconds(s.Receipt.SnapshotSeconds))
+	if paused := s.Receipt.PausedSeconds; paused > 0 {
+		fmt.Fprintf(&b, "  the standby's replay was paused for %s\n", seconds(paused))
+	}
 	if i := s.Receipt.Inflicted; i.Seconds > 0 {
 		fmt.Fprintf(&b, "  longest wait for the dump: %s, for %s, by %s %q: %s\n", seconds(i.Seconds), output.Clean(i.Table), output.Clean(i.User), i.Application, output.Clean(i.Query))
 	}

@@ -71,14 +71,19 @@ func (s *Session) run(ctx context.Context, sql string, w io.Writer) (Result, err
 // exchange sends statements and reads all that comes back.
 func (s *Session) exchange(sql string, w io.Writer) (Result, error) {
 	query, err := (&pgproto3.Query{String: sql}).Encode(nil)
-	if err == nil {
-		_, err = s.conn.Write(query)
-	}
 	if err != nil {
-		s.broken = fmt.Errorf("the connection to the server broke: %w", err)
-		return Result{}, s.broken
+		return Result{}, err
 	}
 	a := answer{w: w}
+	if _, err := s.conn.Write(query); err != nil {
+		s.broken = fmt.Errorf("the connection to the server broke: %w", err)
+		for !a.ready && a.next(&s.in) == nil { // what it said before it went
+		}
+		if a.refused != nil {
+			s.broken = a.refused
+		}
+		return Result{}, s.broken
+	}
 	for !a.ready {
 		if err := a.next(&s.in); err != nil {
 			if a.refused != nil { // what the server said before it went is the reason

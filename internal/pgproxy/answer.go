@@ -101,7 +101,7 @@ func (v *serving) pass(ctx context.Context, message pgproto3.FrontendMessage) er
 	server := v.Conn.Frontend()
 	server.Send(message)
 	if err := server.Flush(); err != nil {
-		return fmt.Errorf("the server's connection: %w", err)
+		return v.last(ctx, err)
 	}
 	for count := 1; ; count++ {
 		answer, err := v.Conn.ReceiveMessage(ctx)
@@ -123,6 +123,20 @@ func (v *serving) pass(ctx context.Context, message pgproto3.FrontendMessage) er
 			}
 		}
 	}
+}
+
+// last tells why nothing more can be sent to the server: what it said before it went.
+func (v *serving) last(ctx context.Context, err error) error {
+	for v.refused == nil {
+		answer, lost := v.Conn.ReceiveMessage(ctx)
+		if lost != nil {
+			break
+		}
+		if m, ok := answer.(*pgproto3.ErrorResponse); ok {
+			v.refused = pgconn.ErrorResponseToPgError(m)
+		}
+	}
+	return v.lost(err)
 }
 
 // lost tells why nothing comes from the server any more: what it said last, if it did.

@@ -30,6 +30,10 @@ type dump struct {
 	user, database string
 	endpoint       *pg.Endpoint
 	incarnation    string // of the server: when it was started
+	standby        bool
+	replay         *replay // nil: it goes on
+
+	conflictsBefore string // of a standby
 
 	// What earlier attempts have learnt.
 	attempts int
@@ -139,11 +143,16 @@ func (d *dump) begin(ctx context.Context, own *sessions) error {
 	if err := exec(ctx, conn, quiet); err != nil {
 		return err
 	}
-	rows, err := texts(ctx, conn, "select session_user, current_database(), pg_postmaster_start_time()")
+	rows, err := texts(ctx, conn, "select session_user, current_database(), pg_postmaster_start_time(), pg_is_in_recovery()")
 	if err != nil {
 		return err
 	}
 	d.user, d.database, d.incarnation = rows[0][0], rows[0][1], rows[0][2]
+	d.standby = rows[0][3] == "t"
+	d.conflictsBefore = d.conflicts(ctx)
+	if err := d.preparePause(ctx); err != nil {
+		return err
+	}
 	if err := d.fits(ctx); err != nil {
 		return err
 	}
@@ -221,7 +230,10 @@ func (d *dump) run(ctx context.Context) (_ Summary, err error) {
 	if err != nil {
 		return Summary{}, err
 	}
-	defer func() { h.crew.end(context.WithoutCancel(ctx), err != nil) }()
+	defer func() {
+		h.crew.end(context.WithoutCancel(ctx), err != nil)
+		d.replay.resume(ctx)
+	}()
 	locked := time.Now()
 	objects, err := d.listLarge(h.contents)
 	if err != nil {
@@ -229,12 +241,14 @@ func (d *dump) run(ctx context.Context) (_ Summary, err error) {
 	}
 	d.env.Tracker.Total(int64(len(h.data)+len(objects)), 0)
 	if err := d.read(ctx, h, objects); err != nil {
-		return Summary{}, err
+		return Summary{}, d.conflicted(ctx, err)
 	}
 	h.crew.end(context.WithoutCancel(ctx), false)
+	d.replay.resume(ctx)
 	r := Receipt{
 		Database: d.database, Server: d.server.String(), PgDump: d.client.Version.String(),
 		Snapshot: h.taken.UTC(), SnapshotSeconds: time.Since(h.taken).Seconds(), Attempts: d.attempts, LockSeconds: locked.Sub(began).Seconds(),
+		Standby: d.standby, PausedSeconds: d.replay.seconds(),
 		Inflicted: d.monitor.longest(), Tables: d.receipt.tables(h), Large: d.receipt.objects,
 	}
 	if err := d.seal(h, r); err != nil {

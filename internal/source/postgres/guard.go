@@ -95,8 +95,8 @@ func withExtra(names, extra []string) []string {
 // passing reports whether an error may be gone the next time: a lock that somebody
 // has, or an object that was dropped or made between two of our statements.
 func passing(err error) bool {
-	return slices.Contains([]string{
-		codeLockTimeout, codeDeadlock, codeNoTable, codeNoSchema, codeInternal, codeNoObject, codeNoFunction,
+	return errors.Is(err, errReplayBusy) || slices.Contains([]string{
+		codeLockTimeout, codeDeadlock, codeNoTable, codeNoSchema, codeInternal, codeNoObject, codeNoFunction, codeConflict,
 	}, code(err))
 }
 
@@ -117,6 +117,7 @@ func (d *dump) attempt(ctx context.Context, names []string) (_ *held, err error)
 	defer func() {
 		if err != nil {
 			h.crew.end(context.WithoutCancel(ctx), true)
+			d.replay.resume(ctx)
 		}
 	}()
 	if h.guard, h.guardPID, err = d.connect(ctx, h.crew); err != nil {
@@ -166,6 +167,9 @@ func (d *dump) guardTables(ctx context.Context, h *held, names []string) error {
 		if err := d.lockBatch(ctx, h, batch); err != nil {
 			return err
 		}
+	}
+	if err := d.replay.pause(ctx); err != nil {
+		return err
 	}
 	var err error
 	if h.snapshot, err = text(ctx, h.guard, "SELECT pg_catalog.pg_export_snapshot()"); err != nil {

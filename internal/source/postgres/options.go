@@ -40,6 +40,10 @@ type Options struct {
 	// others: "schema.table" or "table", with * and ?.
 	First []string
 
+	// PauseReplay pauses what a standby replays, from when all tables are locked until
+	// all data is read.
+	PauseReplay bool
+
 	// Codec compresses the data; empty: zstd, or gzip where pg_restore of the dump's
 	// version reads nothing else (15 and before).
 	Codec capstan.Codec

@@ -19,6 +19,10 @@ type Receipt struct {
 	Server   string    `json:"server"`  // version
 	PgDump   string    `json:"pg_dump"` // version
 	Snapshot time.Time `json:"snapshot"`
+	// Standby says that the server replays what another does, and PausedSeconds for how
+	// long that was paused.
+	Standby       bool    `json:"standby,omitempty"`
+	PausedSeconds float64 `json:"replay_paused_seconds,omitempty"`
 	// SnapshotSeconds is how long the snapshot was kept: as long, the server could not
 	// remove dead rows.
 	SnapshotSeconds float64 `json:"snapshot_seconds"`

@@ -183,6 +183,7 @@ const (
 	codeNoFunction  = "42883"
 	codeNoPrivilege = "42501"
 	codeOutOfMemory = "53200" // also of lock slots
+	codeConflict    = "40001" // on a standby: what is replayed needs what the session has
 )
 
 // failure names what a step was about.
@@ -194,6 +195,8 @@ func failure(op, object string, err error) error {
 	switch code(err) {
 	case codeNoPrivilege:
 		told.Next = "grant the right to the role that dumps, or leave it out with --exclude-table"
+	case codeConflict:
+		told.Next = conflictAdvice
 	case codeOutOfMemory:
 		told.Next = "if it is about locks, raise max_locks_per_transaction"
 	}
