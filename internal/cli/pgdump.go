@@ -71,6 +71,7 @@ or has paused the replay; 130 interrupted.`,
 	f.StringArrayVar(&options.Schemas, "schema", nil, "only schemas that match; may be repeated")
 	f.StringArrayVar(&options.ExcludeSchemas, "exclude-schema", nil, "no schemas that match; may be repeated")
 	f.StringArrayVar(&options.ExcludeTableData, "exclude-table-data", nil, "the definition, not the data of tables that match; may be repeated")
+	f.StringArrayVar(&options.IncludeForeignData, "include-foreign-data", nil, "the rows of foreign tables too, of foreign servers that match; may be repeated")
 	f.StringArrayVar(&options.First, "first", nil, "read and release this table before the others (schema.table or table, with * and ?); may be repeated")
 	f.BoolVar(&options.PauseReplay, "pause-replay", false, "on a standby: pause the replay until everything is read (needs EXECUTE on pg_wal_replay_pause and _resume)")
 	f.StringVar(&compress, "compress", "", "zstd, gzip or none (default zstd; gzip with pg_dump 15 or older, whose pg_restore reads nothing else)")

@@ -3,6 +3,7 @@ package pgproxy
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -54,6 +55,8 @@ func (v *serving) query(ctx context.Context, query *pgproto3.Query) error {
 		}
 	}
 	switch {
+	case v.restricts(sql):
+		// Of the next COPY alone.
 	case strings.HasPrefix(sql, copyBegin):
 		return v.copy(sql)
 	case v.Lent && sql == "BEGIN":
@@ -67,12 +70,30 @@ func (v *serving) query(ctx context.Context, query *pgproto3.Query) error {
 	return v.pass(ctx, query)
 }
 
+// restriction is the setting with which pg_dump keeps itself from reading views and
+// foreign tables, and which it loosens for a foreign table whose data is asked for.
+const restriction = "'restrict_nonsystem_relation_kind'"
+
+// restricts notes that pg_dump sets its restriction anew; the first time belongs to how
+// it sets its session up.
+func (v *serving) restricts(sql string) bool {
+	if !strings.HasPrefix(sql, "SELECT ") || !strings.Contains(sql, "set_config(") || !strings.Contains(sql, restriction) {
+		return false
+	}
+	first := !slices.ContainsFunc(v.seen.Settings, func(s string) bool { return strings.Contains(s, restriction) })
+	if !first {
+		v.restriction = strings.Clone(sql)
+	}
+	return !first
+}
+
 // copy answers a COPY with its marker.
 func (v *serving) copy(sql string) error {
 	parsed, err := parseCopy(sql)
 	if err != nil {
 		return v.refuse(err)
 	}
+	parsed.Setting = v.restriction
 	v.seen.Copies = append(v.seen.Copies, parsed)
 	v.client.Send(&pgproto3.CopyOutResponse{ColumnFormatCodes: []uint16{}})
 	v.client.Send(&pgproto3.CopyData{Data: marker(len(v.seen.Copies) - 1)})

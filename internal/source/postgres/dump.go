@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -376,7 +377,11 @@ func (d *dump) readLoose(ctx context.Context, h *held, conn *pgconn.PgConn, obje
 	stage.Begin()
 	defer stage.End()
 	for _, c := range h.loose {
-		if err := d.readTable(ctx, stage, stream, f, c, ""); err != nil {
+		before := ""
+		if c.Setting != "" {
+			before = strings.TrimSuffix(c.Setting, ";") + "; "
+		}
+		if err := d.readTable(ctx, stage, stream, f, c, before); err != nil {
 			return err
 		}
 	}

@@ -36,6 +36,8 @@ type Options struct {
 	LockWait time.Duration
 
 	Tables, ExcludeTables, Schemas, ExcludeSchemas, ExcludeTableData []string
+	// IncludeForeignData names foreign servers whose tables are dumped with their data.
+	IncludeForeignData []string
 	// First names tables whose data is read, and whose locks are released, before all
 	// others: "schema.table" or "table", with * and ?.
 	First []string
@@ -95,7 +97,7 @@ func (o Options) complete() (Options, error) {
 			return wrong("--first %s: %w", pattern, err)
 		}
 	}
-	for _, patterns := range [][]string{o.Tables, o.ExcludeTables, o.Schemas, o.ExcludeSchemas, o.ExcludeTableData} {
+	for _, patterns := range [][]string{o.Tables, o.ExcludeTables, o.Schemas, o.ExcludeSchemas, o.ExcludeTableData, o.IncludeForeignData} {
 		for _, pattern := range patterns {
 			if pattern == "" || strings.ContainsRune(pattern, 0) {
 				return wrong("an empty pattern names nothing")
@@ -117,6 +119,7 @@ func (o Options) arguments() []string {
 		{"--schema=", o.Schemas},
 		{"--exclude-schema=", o.ExcludeSchemas},
 		{"--exclude-table-data=", o.ExcludeTableData},
+		{"--include-foreign-data=", o.IncludeForeignData},
 	} {
 		for _, pattern := range group.patterns {
 			args = append(args, group.flag+pattern)
