@@ -63,7 +63,7 @@ or has paused the replay; 130 interrupted.`,
 	}
 	f := cmd.Flags()
 	f.StringVarP(&dir, "output", "o", "", "directory that the dump is written to")
-	f.IntVar(&options.Jobs, "jobs", 0, "sessions that read data (default as many as there are cores, at most 4)")
+	f.IntVar(&options.Jobs, "jobs", 0, "sessions that read data (default as many as there are cores, at most 4, fewer at a busy server)")
 	f.DurationVar(&options.LockTimeout, "lock-timeout", postgres.DefaultLockTimeout, "how long to wait for one table before all are let go for a moment; less than the server's deadlock_timeout")
 	f.DurationVar(&options.LockWait, "lock-wait", postgres.DefaultLockWait, "give up when not all tables could be locked for this long")
 	f.StringArrayVar(&options.Tables, "table", nil, "only tables that match; may be repeated")
@@ -109,6 +109,11 @@ func dumpText(s postgres.Summary) string {
 	if n := s.Receipt.Large.Count; n > 0 {
 		fmt.Fprintf(&b, "  %s\n", plural(n, "large object"))
 	}
+	why := ""
+	if s.Receipt.JobsWhy != "" {
+		why = " (" + s.Receipt.JobsWhy + ")"
+	}
+	fmt.Fprintf(&b, "  read by %s%s\n", plural(int64(s.Receipt.Jobs), "session"), why)
 	fmt.Fprintf(&b, "  locked in %s, in %s; snapshot kept for %s\n", seconds(s.Receipt.LockSeconds), plural(int64(s.Receipt.Attempts), "attempt"), seconds(s.Receipt.SnapshotSeconds))
 	if paused := s.Receipt.PausedSeconds; paused > 0 {
 		fmt.Fprintf(&b, "  the standby's replay was paused for %s\n", seconds(paused))

@@ -35,6 +35,7 @@ type dump struct {
 	replay         *replay // nil: it goes on
 
 	conflictsBefore string // of a standby
+	jobsWhy         string // what made the number of jobs smaller
 
 	// What earlier attempts have learnt.
 	attempts int
@@ -151,6 +152,7 @@ func (d *dump) begin(ctx context.Context, own *sessions) error {
 	d.user, d.database, d.incarnation = rows[0][0], rows[0][1], rows[0][2]
 	d.standby = rows[0][3] == "t"
 	d.conflictsBefore = d.conflicts(ctx)
+	d.chooseJobs(ctx)
 	if err := d.preparePause(ctx); err != nil {
 		return err
 	}
@@ -249,7 +251,7 @@ func (d *dump) run(ctx context.Context) (_ Summary, err error) {
 	r := Receipt{
 		Database: d.database, Server: d.server.String(), PgDump: d.client.Version.String(),
 		Snapshot: h.taken.UTC(), SnapshotSeconds: time.Since(h.taken).Seconds(), Attempts: d.attempts, LockSeconds: locked.Sub(began).Seconds(),
-		Standby: d.standby, PausedSeconds: d.replay.seconds(),
+		Jobs: d.options.Jobs, JobsWhy: d.jobsWhy, Standby: d.standby, PausedSeconds: d.replay.seconds(),
 		Inflicted: d.monitor.longest(), Tables: d.receipt.tables(h), Large: d.receipt.objects,
 	}
 	if err := d.seal(h, r); err != nil {

@@ -26,7 +26,7 @@ type Options struct {
 	URL string // or keywords, as libpq reads them
 	// PgDump is the program to use; empty: one that fits the server is looked for.
 	PgDump string
-	Jobs   int // sessions that read data; 0: as many as this machine has cores, at most 4
+	Jobs   int // sessions that read data; 0: by the cores here and the load there (pg.FitJobs)
 
 	// LockTimeout is how long one attempt waits for a table, before all locks are let
 	// go for a while; 0 means half a second. It should be below the server's
@@ -71,8 +71,7 @@ func (o Options) complete() (Options, error) {
 	if o.URL == "" {
 		return wrong("no database is named")
 	}
-	var err error
-	if o.Jobs, err = pg.Jobs(o.Jobs); err != nil {
+	if _, err := pg.Jobs(o.Jobs); err != nil {
 		return wrong("%w", err)
 	}
 	if o.StallWarn < 0 || o.StallFail < 0 {

@@ -19,6 +19,10 @@ type Receipt struct {
 	Server   string    `json:"server"`  // version
 	PgDump   string    `json:"pg_dump"` // version
 	Snapshot time.Time `json:"snapshot"`
+	// Jobs is how many sessions read tables, and JobsWhy what made it fewer than the
+	// cores would, if nobody said the number.
+	Jobs    int    `json:"jobs"`
+	JobsWhy string `json:"jobs_because,omitempty"`
 	// Standby says that the server replays what another does, and PausedSeconds for how
 	// long that was paused.
 	Standby       bool    `json:"standby,omitempty"`
