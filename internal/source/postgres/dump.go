@@ -31,6 +31,7 @@ type dump struct {
 	user, database string
 	endpoint       *pg.Endpoint
 	incarnation    string // of the server: when it was started
+	system         string // identifier of the cluster, if the role may know it
 	standby        bool
 	replay         *replay // nil: it goes on
 
@@ -151,6 +152,9 @@ func (d *dump) begin(ctx context.Context, own *sessions) error {
 	}
 	d.user, d.database, d.incarnation = rows[0][0], rows[0][1], rows[0][2]
 	d.standby = rows[0][3] == "t"
+	if d.system, err = text(ctx, conn, "select system_identifier from pg_control_system()"); err != nil && code(err) == "" {
+		return err
+	}
 	d.conflictsBefore = d.conflicts(ctx)
 	d.chooseJobs(ctx)
 	if err := d.preparePause(ctx); err != nil {
@@ -249,7 +253,7 @@ func (d *dump) run(ctx context.Context) (_ Summary, err error) {
 	h.crew.end(context.WithoutCancel(ctx), false)
 	d.replay.resume(ctx)
 	r := Receipt{
-		Database: d.database, Server: d.server.String(), PgDump: d.client.Version.String(),
+		Database: d.database, System: d.system, Server: d.server.String(), PgDump: d.client.Version.String(),
 		Snapshot: h.taken.UTC(), SnapshotSeconds: time.Since(h.taken).Seconds(), Attempts: d.attempts, LockSeconds: locked.Sub(began).Seconds(),
 		Jobs: d.options.Jobs, JobsWhy: d.jobsWhy, Standby: d.standby, PausedSeconds: d.replay.seconds(),
 		Inflicted: d.monitor.longest(), Tables: d.receipt.tables(h), Large: d.receipt.objects,

@@ -16,8 +16,9 @@ const ReceiptName = "capstan-receipt.json"
 // Receipt tells what the dump did to the server's locks, and what it holds.
 type Receipt struct {
 	Database string    `json:"database"`
-	Server   string    `json:"server"`  // version
-	PgDump   string    `json:"pg_dump"` // version
+	System   string    `json:"system_identifier,omitempty"` // of the cluster; empty where the role may not ask
+	Server   string    `json:"server"`                      // version
+	PgDump   string    `json:"pg_dump"`                     // version
 	Snapshot time.Time `json:"snapshot"`
 	// Jobs is how many sessions read tables, and JobsWhy what made it fewer than the
 	// cores would, if nobody said the number.
@@ -42,7 +43,12 @@ type Receipt struct {
 
 // TableReceipt is about one table that was locked, or read.
 type TableReceipt struct {
-	Table string  `json:"table"`
+	Table string `json:"table"`
+	// OID and Filenode are what the server knew it by: a table of the same OID that has
+	// another file node later was truncated or rewritten. Empty of foreign tables.
+	OID      string `json:"oid,omitempty"`
+	Filenode string `json:"filenode,omitempty"`
+
 	Held  float64 `json:"held_seconds"` // how long it was locked
 	Rows  int64   `json:"rows"`
 	Bytes int64   `json:"bytes"` // of its data, not compressed
@@ -116,7 +122,7 @@ func (l *ledger) tables(h *held) []TableReceipt {
 		if l.ends[t.quoted].After(end) {
 			end = l.ends[t.quoted]
 		}
-		r := TableReceipt{Table: t.schema + "." + t.name, Held: end.Sub(h.locked).Seconds(), Contested: l.contests[t.quoted]}
+		r := TableReceipt{Table: t.schema + "." + t.name, OID: t.oid, Filenode: t.filenode, Held: end.Sub(h.locked).Seconds(), Contested: l.contests[t.quoted]}
 		for _, c := range t.copies {
 			wrote := l.wrote[c.file]
 			r.File, r.Rows, r.Bytes = c.file, r.Rows+wrote.Rows, r.Bytes+wrote.Bytes
