@@ -87,7 +87,7 @@ func dissectURL(text string, found *secrets) (rest string, err error) {
 		return "", malformed("there is one @ too many: in a password, or a name, write @ as %40 and / as %2F")
 	}
 	authority, _, _ := strings.Cut(place, "/")
-	for _, host := range strings.Split(authority, ",") {
+	for host := range strings.SplitSeq(authority, ",") {
 		if _, port, _ := strings.Cut(host[strings.LastIndex(host, "]")+1:], ":"); strings.Trim(port, "0123456789") != "" {
 			return "", malformed("a port is not a number (in a password, write @ as %40 and / as %2F)")
 		}
@@ -96,7 +96,7 @@ func dissectURL(text string, found *secrets) (rest string, err error) {
 		return user + text, nil
 	}
 	var kept []string
-	for _, pair := range strings.Split(query, "&") {
+	for pair := range strings.SplitSeq(query, "&") {
 		key, value, _ := strings.Cut(pair, "=")
 		key, err := url.PathUnescape(key)
 		if err != nil {

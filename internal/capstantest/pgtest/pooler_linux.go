@@ -37,7 +37,7 @@ func (s *Server) Pooler(settings ...string) int {
 		_ = cmd.Wait() // reaped, however it ended
 	})
 	Eventually(s.tb, patience, func() (bool, string) {
-		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port)) //nolint:noctx // of this machine
+		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port)) //nolint:noctx,forbidigo // of this machine
 		if err == nil {
 			err = conn.Close()
 		}
