@@ -75,8 +75,11 @@ func (s *pgServer) program(name string) (string, error) {
 		pattern = filepath.Join(pgCache(), "postgres-"+strconv.Itoa(s.major)+"-*", "bin", name)
 	}
 	found, err := filepath.Glob(pattern)
-	if err != nil || len(found) == 0 {
-		return "", fmt.Errorf("no %s (%v): run scripts/install-test-tools.sh", pattern, err)
+	if err != nil {
+		return "", err
+	}
+	if len(found) == 0 {
+		return "", fmt.Errorf("no %s: run scripts/install-test-tools.sh", pattern)
 	}
 	return found[len(found)-1], nil
 }
@@ -142,8 +145,9 @@ func (s *pgServer) start(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = log.Close() }()         // the server has its own
-	s.run = exec.Command(args[0], args[1:]...) // stop ends it
+	defer func() { _ = log.Close() }() // the server has its own
+	// stop ends it, in the order that a server wants.
+	s.run = exec.CommandContext(context.WithoutCancel(ctx), args[0], args[1:]...)
 	s.run.Dir, s.run.Stdout, s.run.Stderr = "/", log, log
 	if err := s.run.Start(); err != nil {
 		return err

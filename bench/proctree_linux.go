@@ -52,7 +52,7 @@ func treePeak(pid int) capstan.Bytes {
 	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	for _, list := range lists {
 		children, _ := os.ReadFile(list) // it may have gone
-		for _, child := range strings.Fields(string(children)) {
+		for child := range strings.FieldsSeq(string(children)) {
 			if number, err := strconv.Atoi(child); err == nil {
 				sum += treePeak(number)
 			}

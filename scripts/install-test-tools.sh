@@ -19,6 +19,7 @@ mkfs.ext4  e2fsprogs
 mount      mount
 age        age
 zbarimg    zbar-tools
+pgbouncer  pgbouncer
 '
 bench_tools='
 pigz       pigz

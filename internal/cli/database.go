@@ -19,7 +19,7 @@ type databaseFlags struct {
 
 // databaseFlagNames are those of addWhole.
 var databaseFlagNames = [...]string{
-	"table", "exclude-table", "schema", "exclude-schema", "exclude-table-data", "first", "lock-timeout", "lock-wait", "jobs", "pg-dump", "all-databases", "globals",
+	"table", "exclude-table", "schema", "exclude-schema", "exclude-table-data", "include-foreign-data", "first", "lock-timeout", "lock-wait", "jobs", "pg-dump", "pause-replay", "all-databases", "globals",
 }
 
 // addWhole declares those of a backup alone.
@@ -32,7 +32,7 @@ func (d *databaseFlags) addWhole(f *pflag.FlagSet) {
 // add declares them.
 func (d *databaseFlags) add(f *pflag.FlagSet) {
 	d.flags = f
-	f.IntVar(&d.Sessions, "jobs", 0, "of a database: sessions that read data (default as many as there are cores, at most 4)")
+	f.IntVar(&d.Sessions, "jobs", 0, "of a database: sessions that read data (default as many as there are cores, at most 4, fewer at a busy server)")
 	f.DurationVar(&d.LockTimeout, "lock-timeout", postgres.DefaultLockTimeout, "how long to wait for one table before all are let go for a moment; less than the server's deadlock_timeout")
 	f.DurationVar(&d.LockWait, "lock-wait", postgres.DefaultLockWait, "give up when not all tables could be locked for this long")
 	f.StringArrayVar(&d.Tables, "table", nil, "only tables that match; may be repeated")
@@ -40,7 +40,9 @@ func (d *databaseFlags) add(f *pflag.FlagSet) {
 	f.StringArrayVar(&d.Schemas, "schema", nil, "only schemas that match; may be repeated")
 	f.StringArrayVar(&d.ExcludeSchemas, "exclude-schema", nil, "no schemas that match; may be repeated")
 	f.StringArrayVar(&d.ExcludeTableData, "exclude-table-data", nil, "the definition, not the data of tables that match; may be repeated")
+	f.StringArrayVar(&d.IncludeForeignData, "include-foreign-data", nil, "the rows of foreign tables too, of foreign servers that match; may be repeated")
 	f.StringArrayVar(&d.First, "first", nil, "read and release this table before the others (schema.table or table, with * and ?); may be repeated")
+	f.BoolVar(&d.PauseReplay, "pause-replay", false, "on a standby: pause the replay until everything is read (needs EXECUTE on pg_wal_replay_pause and _resume)")
 	f.StringVar(&d.PgDump, "pg-dump", "", "path of the pg_dump to use (default the one that fits the server, from PATH or where packages put it)")
 }
 
@@ -60,18 +62,20 @@ func (d *databaseFlags) example() string {
 // complete takes the job's value for every flag that was not given.
 func (d *databaseFlags) complete(from config.Database, given func(flag string) bool) {
 	for flag, take := range map[string]func(){
-		"table":              func() { d.Tables = from.Tables },
-		"exclude-table":      func() { d.ExcludeTables = from.ExcludeTables },
-		"schema":             func() { d.Schemas = from.Schemas },
-		"exclude-schema":     func() { d.ExcludeSchemas = from.ExcludeSchemas },
-		"exclude-table-data": func() { d.ExcludeTableData = from.ExcludeTableData },
-		"first":              func() { d.First = from.First },
-		"lock-timeout":       func() { d.LockTimeout = from.LockTimeout },
-		"lock-wait":          func() { d.LockWait = from.LockWait },
-		"jobs":               func() { d.Sessions = from.Sessions },
-		"pg-dump":            func() { d.PgDump = from.PgDump },
-		"all-databases":      func() { d.All = from.All },
-		"globals":            func() { d.Globals = from.Globals },
+		"table":                func() { d.Tables = from.Tables },
+		"exclude-table":        func() { d.ExcludeTables = from.ExcludeTables },
+		"schema":               func() { d.Schemas = from.Schemas },
+		"exclude-schema":       func() { d.ExcludeSchemas = from.ExcludeSchemas },
+		"exclude-table-data":   func() { d.ExcludeTableData = from.ExcludeTableData },
+		"include-foreign-data": func() { d.IncludeForeignData = from.IncludeForeignData },
+		"pause-replay":         func() { d.PauseReplay = from.PauseReplay },
+		"first":                func() { d.First = from.First },
+		"lock-timeout":         func() { d.LockTimeout = from.LockTimeout },
+		"lock-wait":            func() { d.LockWait = from.LockWait },
+		"jobs":                 func() { d.Sessions = from.Sessions },
+		"pg-dump":              func() { d.PgDump = from.PgDump },
+		"all-databases":        func() { d.All = from.All },
+		"globals":              func() { d.Globals = from.Globals },
 	} {
 		if !given(flag) {
 			take()
@@ -83,6 +87,7 @@ func (d *databaseFlags) complete(from config.Database, given func(flag string) b
 func (d *databaseFlags) into(o *postgres.Options) {
 	o.Tables, o.ExcludeTables, o.Schemas, o.ExcludeSchemas, o.ExcludeTableData = d.Tables, d.ExcludeTables, d.Schemas, d.ExcludeSchemas, d.ExcludeTableData
 	o.First, o.LockTimeout, o.LockWait, o.Jobs, o.PgDump = d.First, d.LockTimeout, d.LockWait, d.Sessions, d.PgDump
+	o.IncludeForeignData, o.PauseReplay = d.IncludeForeignData, d.PauseReplay
 }
 
 // source are the options of the databases among a backup's sources.

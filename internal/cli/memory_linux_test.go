@@ -77,7 +77,7 @@ func highWaters(t *testing.T, pid int) int64 {
 	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	for _, list := range lists {
 		children, _ := os.ReadFile(list)
-		for _, child := range strings.Fields(string(children)) {
+		for child := range strings.FieldsSeq(string(children)) {
 			if other, err := os.Readlink("/proc/" + child + "/exe"); err != nil || other == program {
 				continue
 			}

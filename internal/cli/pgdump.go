@@ -32,13 +32,16 @@ is in the way is named, and it begins again, until --lock-wait is over. Each tab
 free again as soon as it has been read, those of --first before all others, so that
 ALTER, TRUNCATE or VACUUM FULL need not wait for the end of the dump.
 
+On a hot standby, what is replayed may end the dump; --pause-replay pauses the replay
+meanwhile. It goes on whatever becomes of the dump, also if it is killed.
+
 DIR must not exist yet, and appears when the dump is whole and durable. It holds a
 receipt, capstan-receipt.json: for how long each table was locked, and the longest
 wait that anybody had. Patterns are pg_dump's.
 
 Exit codes: 0 dumped; 1 failed, nothing is left; 2 wrong usage; 4 refused for safety
-(DIR exists, a pooler in transaction mode); 11 another dump writes there;
-130 interrupted.`,
+(DIR exists, a pooler in transaction mode); 11 another dump writes there,
+or has paused the replay; 130 interrupted.`,
 		Example: `  capstan pg dump postgres://postgres@db1/app -o /srv/dumps/app-2026-11-20
   pg_restore --create --dbname=postgres --jobs=4 /srv/dumps/app-2026-11-20
   capstan pg dump service=app -o /srv/dumps/app --jobs 4 --first orders --exclude-table-data 'log.*'
@@ -97,7 +100,15 @@ func dumpText(s postgres.Summary) string {
 	if n := s.Receipt.Large.Count; n > 0 {
 		fmt.Fprintf(&b, "  %s\n", plural(n, "large object"))
 	}
+	why := ""
+	if s.Receipt.JobsWhy != "" {
+		why = " (" + s.Receipt.JobsWhy + ")"
+	}
+	fmt.Fprintf(&b, "  read by %s%s\n", plural(int64(s.Receipt.Jobs), "session"), why)
 	fmt.Fprintf(&b, "  locked in %s, in %s; snapshot kept for %s\n", seconds(s.Receipt.LockSeconds), plural(int64(s.Receipt.Attempts), "attempt"), seconds(s.Receipt.SnapshotSeconds))
+	if paused := s.Receipt.PausedSeconds; paused > 0 {
+		fmt.Fprintf(&b, "  the standby's replay was paused for %s\n", seconds(paused))
+	}
 	if i := s.Receipt.Inflicted; i.Seconds > 0 {
 		fmt.Fprintf(&b, "  longest wait for the dump: %s, for %s, by %s %q: %s\n", seconds(i.Seconds), output.Clean(i.Table), output.Clean(i.User), i.Application, output.Clean(i.Query))
 	}

@@ -19,6 +19,7 @@ import (
 type lockFlags struct {
 	watch  time.Duration
 	tables bool
+	since  []string
 }
 
 func (a *app) pgLocksCommand(flags *pgFlags) *cobra.Command {
@@ -33,12 +34,17 @@ after it, readers too; such ones are named, and so is the session where it begin
 Then it says which tables a dump of the database would lock (in ACCESS SHARE mode),
 whom it would wait for, and whether the server's lock table has room for it.
 
+With --since, which tables were truncated, rewritten or made anew between dumps: those
+that a dump is in the way of, and that are in its way. It takes the receipt of a dump,
+the directory of one, or a directory that holds several, and may be repeated.
+
 Nothing is changed and no table is locked. Names of tables are known in the database
 that it connects to. A role without pg_read_all_stats sees no statements of others.
 With --watch it looks again and again, and prints whenever somebody waits, until it
 is ended. With --json each look is a line.`,
 		Example: `  capstan pg locks postgres://postgres@db/app
   capstan pg locks postgres://postgres@db/app --watch 2s
+  capstan pg locks postgres://postgres@db/app --since /srv/dumps
   capstan pg locks -D /var/lib/postgresql/15/main --json | jq '.advice[].says'`,
 		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -52,6 +58,9 @@ is ended. With --json each look is a line.`,
 			if cmd.Flags().Changed("watch") && own.watch < 100*time.Millisecond {
 				return usage("--watch is at least 100ms")
 			}
+			if own.watch > 0 && len(own.since) > 0 {
+				return usage("--watch looks at locks alone, without --since")
+			}
 			if err := a.open(cmd.Context()); err != nil {
 				return err
 			}
@@ -61,6 +70,7 @@ is ended. With --json each look is a line.`,
 	f := cmd.Flags()
 	f.DurationVar(&own.watch, "watch", 0, "look again at this interval until ended")
 	f.BoolVar(&own.tables, "tables", false, "name every table that a dump would lock, with its size")
+	f.StringArrayVar(&own.since, "since", nil, "a receipt, a dump, or a directory of dumps: name the tables that were rewritten since then; may be repeated")
 	return cmd
 }
 
@@ -85,13 +95,20 @@ func (a *app) pgLocks(ctx context.Context, flags *pgFlags, url string, own lockF
 	if err != nil {
 		return failedLook(ctx, err)
 	}
+	var between *since
+	if len(own.since) > 0 {
+		if between, err = a.pgSince(ctx, conn, own.since); err != nil {
+			return err
+		}
+	}
 	if a.flags.json {
 		return a.object(struct {
 			pglock.Report
-			Dump pglock.Need `json:"dump"`
-		}{report, need})
+			Dump  pglock.Need `json:"dump"`
+			Since *since      `json:"since,omitempty"`
+		}{report, need, between})
 	}
-	return errors.Join(a.locksText(report), a.needText(need, own.tables))
+	return errors.Join(a.locksText(report), a.needText(need, own.tables), a.sinceText(between))
 }
 
 // connect connects to the server of a URL, or to that of the data directory.

@@ -10,11 +10,11 @@ import (
 // of pg_dump, First names with * and ?; what is zero has the default of the flag.
 type Database struct {
 	Tables, ExcludeTables, Schemas, ExcludeSchemas, ExcludeTableData []string
-	First                                                            []string
+	First, IncludeForeignData                                        []string
 	LockTimeout, LockWait                                            time.Duration
 	Sessions                                                         int // that read data
 	PgDump                                                           string
-	All, Globals                                                     bool
+	All, Globals, PauseReplay                                        bool
 }
 
 // leastLock is the shortest wait for a lock.
@@ -28,6 +28,8 @@ var databaseKeys = [...]key[Job]{
 	{"schema", func(v value, j *Job) { j.Database.Schemas = v.texts() }},
 	{"exclude_schema", func(v value, j *Job) { j.Database.ExcludeSchemas = v.texts() }},
 	{"exclude_table_data", func(v value, j *Job) { j.Database.ExcludeTableData = v.texts() }},
+	{"include_foreign_data", func(v value, j *Job) { j.Database.IncludeForeignData = v.texts() }},
+	{"pause_replay", func(v value, j *Job) { j.Database.PauseReplay = v.truth() }},
 	{"first", func(v value, j *Job) { j.Database.First = v.texts() }},
 	{"lock_timeout", func(v value, j *Job) { j.Database.LockTimeout, _ = v.duration(leastLock) }},
 	{"lock_wait", func(v value, j *Job) { j.Database.LockWait, _ = v.duration(leastLock) }},

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
-	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -55,26 +55,44 @@ func Connect(ctx context.Context, url string) (*Conn, error) { return ConnectTo(
 
 // ConnectTo is Connect, to another database of the same server if one is named.
 func ConnectTo(ctx context.Context, url, database string) (*Conn, error) {
-	config, err := pgx.ParseConfig(url)
+	config, err := parse(url)
 	if err != nil {
-		return nil, &capstan.Error{Class: capstan.ErrUsage, Op: "read the connection URL", Err: err}
-	}
-	if config.RuntimeParams["application_name"] == "" {
-		config.RuntimeParams["application_name"] = "capstan"
+		return nil, err
 	}
 	if database != "" {
 		config.Database = database
 	}
-	return connect(ctx, config, net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port))))
+	return connect(ctx, config, hosts(config))
 }
 
+// parse reads a connection URL or keyword string, with what environment and files add.
+func parse(url string) (*pgx.ConnConfig, error) {
+	_, secret, err := dissect(url)
+	if err != nil {
+		return nil, err // what is malformed may have its password anywhere, and is not repeated
+	}
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		text := err.Error()
+		if end := strings.LastIndex(text, "`: "); end >= 0 { // of the URL itself
+			text = text[end+len("`: "):]
+		}
+		return nil, &capstan.Error{Class: capstan.ErrUsage, Op: "read the connection URL", Err: errors.New(without(text, secret.password))}
+	}
+	if config.RuntimeParams["application_name"] == "" {
+		config.RuntimeParams["application_name"] = "capstan"
+	}
+	return config, nil
+}
+
+// connect makes a session. Its errors hold no password.
 func connect(ctx context.Context, config *pgx.ConnConfig, object string) (*pgx.Conn, error) {
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = connectPatience
 	}
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
-		return nil, &capstan.Error{Op: "connect to", Object: object, Err: err, Next: "give a URL that works with psql"}
+		return nil, refusal(object, config, err)
 	}
 	return conn, nil
 }

@@ -9,50 +9,116 @@ import (
 	"capstan"
 )
 
+// secrets are what a connection URL holds that a program's arguments must not: every
+// user of the machine can read those.
+type secrets struct {
+	password    string
+	keyPassword string // sslpassword: of a private key
+	serviceFile string // no secret; libpq knows it from the environment alone
+}
+
+// take takes a setting out if it is one of them.
+func (s *secrets) take(key, value string) bool {
+	switch key {
+	case "password":
+		s.password = value
+	case "sslpassword":
+		s.keyPassword = value
+	case "servicefile":
+		s.serviceFile = value
+	default:
+		return false
+	}
+	return true
+}
+
 // Split takes the password out of a connection URL or keyword string, so that a
-// program can be given the rest in its arguments, which every user of the machine can
-// read, and the password in its environment (PGPASSWORD). A passphrase of a private
-// key (sslpassword) has no such place and is refused.
+// program can be given the rest in its arguments, and the password in its environment
+// (PGPASSWORD). Of what has no such place, the passphrase of a private key, it is an
+// error; Handover knows more.
 func Split(text string) (rest, password string, err error) {
-	wrong := func(why string) (string, string, error) {
-		return "", "", &capstan.Error{Class: capstan.ErrUsage, Op: "read the connection URL", Err: errors.New(why)} // the text may hold a password
+	rest, found, err := dissect(text)
+	if err == nil && found.keyPassword != "" {
+		err = malformed("a key with a passphrase (sslpassword) cannot be handed to a program")
 	}
-	if strings.HasPrefix(text, "postgres://") || strings.HasPrefix(text, "postgresql://") {
-		u, err := url.Parse(text)
-		if err != nil {
-			return wrong("it is not well formed")
+	return rest, found.password, err
+}
+
+// malformed is an error about a URL that does not repeat it: it may hold a password.
+func malformed(why string) error {
+	return &capstan.Error{Class: capstan.ErrUsage, Op: "read the connection URL", Err: errors.New(why)}
+}
+
+// dissect takes the secrets out. The rest means the same to libpq.
+func dissect(text string) (rest string, found secrets, err error) {
+	for _, scheme := range [...]string{"postgres://", "postgresql://"} {
+		if after, is := strings.CutPrefix(text, scheme); is {
+			rest, err := dissectURL(after, &found)
+			return scheme + rest, found, err
 		}
-		if u.User != nil {
-			password, _ = u.User.Password()
-			u.User = url.User(u.User.Username())
-		}
-		query := u.Query()
-		if query.Has("sslpassword") {
-			return wrong("a key with a passphrase (sslpassword) cannot be handed to a program")
-		}
-		if query.Has("password") {
-			password = query.Get("password")
-			query.Del("password")
-			u.RawQuery = query.Encode()
-		}
-		return u.String(), password, nil
 	}
-	var kept []string
 	words, ok := keywords(text)
 	if !ok {
-		return wrong("it is neither a URL nor a list of keyword=value")
+		return "", found, malformed("it is neither a URL nor a list of keyword=value")
 	}
+	var kept []string
 	for _, word := range words {
-		switch word.key {
-		case "password":
-			password = word.value
-		case "sslpassword":
-			return wrong("a key with a passphrase (sslpassword) cannot be handed to a program")
-		default:
-			kept = append(kept, word.key+"='"+strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(word.value)+"'")
+		if !found.take(word.key, word.value) {
+			kept = append(kept, word.key+"="+quotedWord(word.value))
 		}
 	}
-	return strings.Join(kept, " "), password, nil
+	return strings.Join(kept, " "), found, nil
+}
+
+// dissectURL takes apart what follows the scheme, as libpq does, which knows several
+// hosts and takes whatever stands before the first @ for user and password (conninfo_uri_parse_options
+// of fe-connect.c).
+func dissectURL(text string, found *secrets) (rest string, err error) {
+	var user string
+	if at := strings.IndexAny(text, "@/"); at >= 0 && text[at] == '@' {
+		name, password, _ := strings.Cut(text[:at], ":")
+		if found.password, err = url.PathUnescape(password); err != nil {
+			return "", malformed("its password is not well encoded: write % as %25")
+		}
+		user, text = name+"@", text[at+1:]
+	}
+	place, query, has := strings.Cut(text, "?")
+	if strings.Contains(place, "@") { // it may be of a password
+		return "", malformed("there is one @ too many: in a password, or a name, write @ as %40 and / as %2F")
+	}
+	authority, _, _ := strings.Cut(place, "/")
+	for host := range strings.SplitSeq(authority, ",") {
+		if _, port, _ := strings.Cut(host[strings.LastIndex(host, "]")+1:], ":"); strings.Trim(port, "0123456789") != "" {
+			return "", malformed("a port is not a number (in a password, write @ as %40 and / as %2F)")
+		}
+	}
+	if !has {
+		return user + text, nil
+	}
+	var kept []string
+	for pair := range strings.SplitSeq(query, "&") {
+		key, value, _ := strings.Cut(pair, "=")
+		key, err := url.PathUnescape(key)
+		if err != nil {
+			return "", malformed("a parameter's name is not well encoded")
+		}
+		plain, err := url.PathUnescape(value)
+		if err != nil {
+			return "", malformed("the value of " + key + " is not well encoded")
+		}
+		if !found.take(key, plain) {
+			kept = append(kept, pair)
+		}
+	}
+	if len(kept) > 0 {
+		place += "?" + strings.Join(kept, "&")
+	}
+	return user + place, nil
+}
+
+// quotedWord writes a value for a keyword string.
+func quotedWord(value string) string {
+	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(value) + "'"
 }
 
 type keyword struct{ key, value string }

@@ -1,41 +1,67 @@
 package pg
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"net"
-	"slices"
-	"strconv"
-	"strings"
+	"sync"
 
 	"github.com/jackc/pgx/v5"
-
-	"capstan"
 )
 
-// Endpoint is where a connection URL leads to, without anything secret.
+// Endpoint makes sessions at one server: where a URL names several hosts, or a name
+// stands for several addresses, all of them go to the address that the first was
+// accepted at. It is safe for concurrent use once the first session is there.
 type Endpoint struct {
-	User, Database string
-	// Host is the first server's name, or the directory of its socket; Hosts are all that
-	// the connection may lead to, with their ports, as they stand in a URL.
-	Host, Hosts string
+	URL      string // or keywords, as libpq reads them
+	Database string // in the place of that of URL; empty: that one
+
+	mu sync.Mutex
+	at string // network and address; empty before the first session
 }
 
-// ParseEndpoint reads a URL or keyword string as Connect does, with libpq's defaults; it
-// does not connect. What cannot be read is capstan.ErrUsage.
-func ParseEndpoint(url string) (Endpoint, error) {
-	config, err := pgx.ParseConfig(url)
+// errElsewhere keeps a session from another address than the first one's.
+var errElsewhere = errors.New("left out: earlier sessions are at another address")
+
+// Connect makes a session, as the function Connect does.
+func (e *Endpoint) Connect(ctx context.Context) (*Conn, error) {
+	config, err := parse(e.URL)
 	if err != nil {
-		return Endpoint{}, &capstan.Error{Class: capstan.ErrUsage, Op: "read the connection URL", Err: err}
+		return nil, err
 	}
-	e := Endpoint{User: config.User, Database: config.Database, Host: config.Host}
-	if e.Database == "" {
-		e.Database = config.User // as libpq has it
+	if e.Database != "" {
+		config.Database = e.Database
 	}
-	all := []string{net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port)))}
-	for _, other := range config.Fallbacks {
-		if host := net.JoinHostPort(other.Host, strconv.Itoa(int(other.Port))); !slices.Contains(all, host) {
-			all = append(all, host)
+	e.mu.Lock()
+	only := e.at
+	e.mu.Unlock()
+	last, dial := "", config.DialFunc
+	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		here := network + " " + address
+		if only != "" && here != only {
+			return nil, fmt.Errorf("%s: %w", address, errElsewhere)
+		}
+		last = here
+		return dial(ctx, network, address)
+	}
+	conn, err := connect(ctx, config, hosts(config))
+	if err == nil && only == "" {
+		e.mu.Lock()
+		e.at = last
+		e.mu.Unlock()
+	}
+	return conn, err
+}
+
+// hosts names where a configuration leads.
+func hosts(config *pgx.ConnConfig) string {
+	all := net.JoinHostPort(config.Host, fmt.Sprint(config.Port))
+	before := all
+	for _, f := range config.Fallbacks {
+		if next := net.JoinHostPort(f.Host, fmt.Sprint(f.Port)); next != before {
+			all, before = all+", "+next, next
 		}
 	}
-	e.Hosts = strings.Join(all, ",")
-	return e, nil
+	return all
 }

@@ -81,16 +81,27 @@ func (s *Session) Send(ctx context.Context, sql string) error {
 	}
 	return s.until(ctx, func() error {
 		query, err := (&pgproto3.Query{String: sql}).Encode(nil)
-		if err == nil {
-			_, err = s.conn.Write(query)
-		}
 		if err != nil {
-			s.broken = fmt.Errorf("the connection to the server broke: %w", err)
+			return err
+		}
+		if _, err := s.conn.Write(query); err != nil {
+			s.broken = s.lastWord(fmt.Errorf("the connection to the server broke: %w", err))
 			return s.broken
 		}
 		s.sent++
 		return nil
 	})
+}
+
+// lastWord gives what the server said before it went, else what was found broken.
+func (s *Session) lastWord(broken error) error {
+	a := answer{w: io.Discard}
+	for a.refused == nil && a.next(&s.in) == nil { // answers to what was sent before come first
+	}
+	if a.refused != nil {
+		return a.refused
+	}
+	return broken
 }
 
 // Receive waits for the answer to the first of the statements that were sent, and does

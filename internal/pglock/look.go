@@ -55,8 +55,17 @@ type Report struct {
 // patience bounds each question at the server: a look must not become a wait.
 const patience = "SET statement_timeout = '15s'; SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '60s'"
 
-// Prepare bounds what the questions of this package may take on a connection.
+// Prepare bounds what the questions of this package may take on a connection. Through a
+// pooler it sets nothing: that might be for others. The protocol tells of one by another
+// process number than the server's own.
 func Prepare(ctx context.Context, conn *pgx.Conn) error {
+	var pid uint32
+	if err := conn.QueryRow(ctx, "SELECT pg_backend_pid()", oneTrip).Scan(&pid); err != nil {
+		return err
+	}
+	if pid != conn.PgConn().PID() {
+		return nil
+	}
 	_, err := conn.Exec(ctx, patience)
 	return err
 }
@@ -67,7 +76,7 @@ func Prepare(ctx context.Context, conn *pgx.Conn) error {
 // others. A wait that ends while the look is on may be seen in part.
 func Look(ctx context.Context, conn *pgx.Conn) (Report, error) {
 	report := Report{Waits: []Wait{}, Advice: []Advice{}}
-	if err := conn.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&report.Time); err != nil {
+	if err := conn.QueryRow(ctx, "SELECT clock_timestamp()", oneTrip).Scan(&report.Time); err != nil {
 		return report, err
 	}
 	sessions, err := sessionsOf(ctx, conn)

@@ -53,11 +53,11 @@ const tables = `
 func Count(ctx context.Context, conn *pgx.Conn) (Need, error) {
 	need := Need{Tables: []Table{}}
 	var room pg.LockTable
-	err := conn.QueryRow(ctx, pg.LockTableQuery).Scan(&room.Room, &room.Used, &room.PerTransaction)
+	err := conn.QueryRow(ctx, pg.LockTableQuery, oneTrip).Scan(&room.Room, &room.Used, &room.PerTransaction)
 	if err != nil {
 		return need, err
 	}
-	rows, err := conn.Query(ctx, tables)
+	rows, err := conn.Query(ctx, tables, oneTrip)
 	if err != nil {
 		return need, err
 	}

@@ -6,6 +6,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// oneTrip carries a question out without a prepared statement, which a pooler may look
+// for at another server.
+const oneTrip = pgx.QueryExecModeExec
+
 // sessionsOf are the sessions of the server by PID.
 func sessionsOf(ctx context.Context, conn *pgx.Conn) (map[int]Session, error) {
 	rows, err := conn.Query(ctx, `
@@ -13,7 +17,7 @@ func sessionsOf(ctx context.Context, conn *pgx.Conn) (map[int]Session, error) {
 			coalesce(state, ''), coalesce(query, ''),
 			coalesce(extract(epoch FROM clock_timestamp() - xact_start), 0)::float8,
 			coalesce(extract(epoch FROM clock_timestamp() - CASE WHEN state LIKE 'idle%' THEN state_change ELSE query_start END), 0)::float8
-		FROM pg_stat_activity`)
+		FROM pg_stat_activity`, oneTrip)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +68,7 @@ func locksOf(ctx context.Context, conn *pgx.Conn) ([]lock, error) {
 		FROM shown s
 		LEFT JOIN pg_class c ON c.oid = s.relation AND s.database IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
 		LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
-		LEFT JOIN pg_database d ON d.oid = s.database`)
+		LEFT JOIN pg_database d ON d.oid = s.database`, oneTrip)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package pgproxy
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -54,6 +55,8 @@ func (v *serving) query(ctx context.Context, query *pgproto3.Query) error {
 		}
 	}
 	switch {
+	case v.restricts(sql):
+		// Of the next COPY alone.
 	case strings.HasPrefix(sql, copyBegin):
 		return v.copy(sql)
 	case v.Lent && sql == "BEGIN":
@@ -67,12 +70,30 @@ func (v *serving) query(ctx context.Context, query *pgproto3.Query) error {
 	return v.pass(ctx, query)
 }
 
+// restriction is the setting with which pg_dump keeps itself from reading views and
+// foreign tables, and which it loosens for a foreign table whose data is asked for.
+const restriction = "'restrict_nonsystem_relation_kind'"
+
+// restricts notes that pg_dump sets its restriction anew; the first time belongs to how
+// it sets its session up.
+func (v *serving) restricts(sql string) bool {
+	if !strings.HasPrefix(sql, "SELECT ") || !strings.Contains(sql, "set_config(") || !strings.Contains(sql, restriction) {
+		return false
+	}
+	first := !slices.ContainsFunc(v.seen.Settings, func(s string) bool { return strings.Contains(s, restriction) })
+	if !first {
+		v.restriction = strings.Clone(sql)
+	}
+	return !first
+}
+
 // copy answers a COPY with its marker.
 func (v *serving) copy(sql string) error {
 	parsed, err := parseCopy(sql)
 	if err != nil {
 		return v.refuse(err)
 	}
+	parsed.Setting = v.restriction
 	v.seen.Copies = append(v.seen.Copies, parsed)
 	v.client.Send(&pgproto3.CopyOutResponse{ColumnFormatCodes: []uint16{}})
 	v.client.Send(&pgproto3.CopyData{Data: marker(len(v.seen.Copies) - 1)})
@@ -101,7 +122,7 @@ func (v *serving) pass(ctx context.Context, message pgproto3.FrontendMessage) er
 	server := v.Conn.Frontend()
 	server.Send(message)
 	if err := server.Flush(); err != nil {
-		return fmt.Errorf("the server's connection: %w", err)
+		return v.last(ctx, err)
 	}
 	for count := 1; ; count++ {
 		answer, err := v.Conn.ReceiveMessage(ctx)
@@ -123,6 +144,20 @@ func (v *serving) pass(ctx context.Context, message pgproto3.FrontendMessage) er
 			}
 		}
 	}
+}
+
+// last tells why nothing more can be sent to the server: what it said before it went.
+func (v *serving) last(ctx context.Context, err error) error {
+	for v.refused == nil {
+		answer, lost := v.Conn.ReceiveMessage(ctx)
+		if lost != nil {
+			break
+		}
+		if m, ok := answer.(*pgproto3.ErrorResponse); ok {
+			v.refused = pgconn.ErrorResponseToPgError(m)
+		}
+	}
+	return v.lost(err)
 }
 
 // lost tells why nothing comes from the server any more: what it said last, if it did.

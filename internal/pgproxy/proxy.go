@@ -98,6 +98,8 @@ type serving struct {
 	seen     Transcript
 	admitted bool
 	refused  *pgconn.PgError // the first error of the server
+	// restriction is how pg_dump restricts itself at present; empty: as it began.
+	restriction string
 }
 
 func (v *serving) run(ctx context.Context, conn net.Conn) error {

@@ -11,6 +11,7 @@ type Copy struct {
 	SQL     string // without the semicolon
 	Table   string // qualified and quoted, as SQL wants it
 	Columns string // a list as SQL wants it; empty for a table without columns, "*" for all
+	Setting string // to be made before it, in the place of one of Transcript.Settings; may be empty
 	// Query says that it reads a query and not the whole table as it is: a filtered
 	// table of an extension, or a foreign one.
 	Query bool

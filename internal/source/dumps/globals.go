@@ -39,7 +39,6 @@ func (s *scan) globals(ctx context.Context) error {
 // writeGlobals has pg_dumpall write the server's roles and tablespaces to a new file.
 // Who is no superuser cannot read passwords: they are left out, with a word.
 func (s *scan) writeGlobals(ctx context.Context, path string) error {
-	url := s.opt.Dump.URL
 	args, version, err := s.globalsArguments(ctx)
 	if err != nil {
 		return err
@@ -48,17 +47,18 @@ func (s *scan) writeGlobals(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	rest, password, err := pg.Split(url)
+	private, err := os.MkdirTemp(s.spool.room.Dir(), "access-")
 	if err != nil {
 		return err
 	}
-	env := os.Environ()
-	if password != "" {
-		env = append(env, "PGPASSWORD="+password)
+	defer os.RemoveAll(private) //nolint:errcheck // the spool is removed as a whole
+	access, err := pg.HandOver(s.opt.Dump.URL, private)
+	if err != nil {
+		return err
 	}
 	var text bytes.Buffer
 	_, err = process.Run(ctx, process.Command{
-		Path: client.Path, Args: append(args, "--globals-only", "--no-password", "--dbname="+rest), Env: env, Stdout: &text,
+		Path: client.Path, Args: append(args, "--globals-only", "--no-password", "--dbname="+access.Conninfo), Env: access.Env, Stdout: &text,
 	})
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

@@ -59,7 +59,7 @@ func Is(spec string) bool {
 // New makes a source of a database. It does not connect. A URL that cannot be read is
 // capstan.ErrUsage.
 func New(opt Options) (*Source, error) {
-	end, err := pg.ParseEndpoint(opt.Dump.URL)
+	end, err := pg.ParseAddress(opt.Dump.URL)
 	if err != nil {
 		return nil, err
 	}
@@ -72,11 +72,8 @@ func New(opt Options) (*Source, error) {
 	if s.name == "" {
 		s.name = component(name)
 	}
-	if jobs := int(opt.Memory / 4 / sessionMemory); opt.Memory > 0 {
-		if s.opt.Dump.Jobs, err = pg.Jobs(opt.Dump.Jobs); err != nil {
-			return nil, &capstan.Error{Class: capstan.ErrUsage, Op: "dump", Err: err}
-		}
-		s.opt.Dump.Jobs = max(min(s.opt.Dump.Jobs, jobs), 1)
+	if opt.Memory > 0 {
+		s.opt.Dump.MostJobs = max(int(opt.Memory/4/sessionMemory), 1)
 	}
 	return s, nil
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -28,6 +30,14 @@ type dump struct {
 	client         pg.Client
 	server         pg.Version
 	user, database string
+	endpoint       *pg.Endpoint
+	incarnation    string // of the server: when it was started
+	system         string // identifier of the cluster, if the role may know it
+	standby        bool
+	replay         *replay // nil: it goes on
+
+	conflictsBefore string // of a standby
+	jobsWhy         string // what made the number of jobs smaller
 
 	// What earlier attempts have learnt.
 	attempts int
@@ -73,6 +83,7 @@ func Dump(ctx context.Context, env Env, options Options, dir string) (summary Su
 
 // whole makes the dump; its sessions end with it, in every case.
 func (d *dump) whole(ctx context.Context) (_ Summary, err error) {
+	d.endpoint = &pg.Endpoint{URL: d.options.URL, Database: d.options.Database}
 	own := d.sessions()
 	defer func() { own.end(context.WithoutCancel(ctx), err != nil) }()
 	if err := d.stage("connect", func() error { return d.begin(ctx, own) }); err != nil {
@@ -140,15 +151,24 @@ func (d *dump) begin(ctx context.Context, own *sessions) error {
 	if d.server.Major < oldest {
 		return &capstan.Error{Class: capstan.ErrUsage, Op: "dump", Err: fmt.Errorf("the server is version %s; %d and later are dumped", d.server, oldest)}
 	}
+	if err := d.unpooled(ctx, own, conn); err != nil {
+		return err
+	}
 	if err := exec(ctx, conn, quiet); err != nil {
 		return err
 	}
-	rows, err := texts(ctx, conn, "select session_user, current_database(), pg_backend_pid()")
+	rows, err := texts(ctx, conn, "select session_user, current_database(), pg_postmaster_start_time(), pg_is_in_recovery()")
 	if err != nil {
 		return err
 	}
-	d.user, d.database = rows[0][0], rows[0][1]
-	if err := d.unpooled(ctx, own, rows[0][2]); err != nil {
+	d.user, d.database, d.incarnation = rows[0][0], rows[0][1], rows[0][2]
+	d.standby = rows[0][3] == "t"
+	if d.system, err = text(ctx, conn, "select system_identifier from pg_control_system()"); err != nil && code(err) == "" {
+		return err
+	}
+	d.conflictsBefore = d.conflicts(ctx)
+	d.chooseJobs(ctx)
+	if err := d.preparePause(ctx); err != nil {
 		return err
 	}
 	if rows, err = texts(ctx, conn, printing); err != nil {
@@ -173,50 +193,45 @@ WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'idle
 // of the dump have the same.
 const printing = "SELECT name, setting FROM pg_catalog.pg_settings WHERE name IN ('TimeZone', 'bytea_output', 'lc_monetary', 'xmlbinary')"
 
-// poolLooks is how often two sessions are compared: a pooler that gives transactions
-// to whichever server is free gives both the same one sooner or later.
-const poolLooks = 5
-
-// unpooled refuses a pooler that spreads transactions over servers (PgBouncer with
-// pool_mode = transaction): settings and statements of one session would be another's.
-func (d *dump) unpooled(ctx context.Context, own *sessions, first string) error {
+// unpooled refuses a pooler that spreads transactions over servers. Nothing is set
+// before: it would be set for others.
+func (d *dump) unpooled(ctx context.Context, own *sessions, conn *pgconn.PgConn) error {
 	second, err := own.connect(ctx)
 	if err != nil {
 		return err
 	}
-	for range poolLooks {
-		other, err := text(ctx, second, "select pg_backend_pid()")
-		if err != nil {
-			return err
-		}
-		if other == first {
-			return &capstan.Error{
-				Class: capstan.ErrRefused, Op: "dump", Object: d.database, Err: errors.New("two connections have the same server process: a pooler is between, in transaction mode"),
-				Safe: "nothing was locked", Next: "connect to the server itself, or to a pooler in session mode",
-			}
-		}
-		if first, err = text(ctx, d.monitor.conn, "select pg_backend_pid()"); err != nil {
-			return err
-		}
-	}
-	own.drop(ctx, second)
-	return nil
+	defer own.drop(ctx, second)
+	return pg.Unpooled(ctx, conn, second)
 }
 
-// connect makes a session of the dump.
-func (d *dump) connect(ctx context.Context, crew *sessions) (*pgconn.PgConn, error) {
-	conn, err := crew.connect(ctx)
+// connect makes a session of the dump, and gives its process at the server: what the
+// protocol said when it began may be a pooler's own number.
+func (d *dump) connect(ctx context.Context, crew *sessions) (conn *pgconn.PgConn, pid uint32, err error) {
+	if conn, err = crew.connect(ctx); err != nil {
+		return nil, 0, err
+	}
+	answering, over := pg.Answering(ctx)
+	defer over()
+	rows, err := texts(answering, conn, quiet+"; SELECT pg_backend_pid(), pg_postmaster_start_time()")
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	d.monitor.ours(conn.PID())
-	if err := exec(ctx, conn, quiet); err != nil {
-		return nil, err
+	number, err := strconv.ParseUint(rows[0][0], 10, 32)
+	if err != nil {
+		return nil, 0, err
 	}
+	if rows[0][1] != d.incarnation {
+		return nil, 0, &capstan.Error{
+			Op: "dump", Object: d.database, Err: fmt.Errorf("two sessions are at different servers: one was started at %s, the other at %s", d.incarnation, rows[0][1]),
+			Next: "name one server in the URL; if it was restarted, dump again",
+		}
+	}
+	pid = uint32(number)
+	d.monitor.ours(pid)
 	if err := exec(ctx, conn, attentive); err != nil && code(err) == "" {
-		return nil, err // else the server's system cannot do it
+		return nil, 0, err // else the server's system cannot do it
 	}
-	return conn, nil
+	return conn, pid, nil
 }
 
 // attentive lets a server (14 and later) look in the middle of a statement, and of a
@@ -226,7 +241,7 @@ const attentive = "SELECT pg_catalog.set_config(name, '1s', false) FROM pg_catal
 
 // enter makes a session that is in the dump's snapshot and set up as pg_dump's.
 func (d *dump) enter(ctx context.Context, h *held) (*pgconn.PgConn, error) {
-	conn, err := d.connect(ctx, h.crew)
+	conn, _, err := d.connect(ctx, h.crew)
 	if err != nil {
 		return nil, err
 	}
@@ -244,7 +259,10 @@ func (d *dump) run(ctx context.Context) (_ Summary, err error) {
 	if err != nil {
 		return Summary{}, err
 	}
-	defer func() { h.crew.end(context.WithoutCancel(ctx), err != nil) }()
+	defer func() {
+		h.crew.end(context.WithoutCancel(ctx), err != nil)
+		d.replay.resume(ctx)
+	}()
 	locked := time.Now()
 	objects, err := d.listLarge(h.contents)
 	if err != nil {
@@ -254,12 +272,14 @@ func (d *dump) run(ctx context.Context) (_ Summary, err error) {
 		d.env.Tracker.Total(int64(len(h.data)+len(objects)), 0)
 	}
 	if err := d.read(ctx, h, objects); err != nil {
-		return Summary{}, err
+		return Summary{}, d.conflicted(ctx, err)
 	}
 	h.crew.end(context.WithoutCancel(ctx), false)
+	d.replay.resume(ctx)
 	r := Receipt{
-		Database: d.database, Server: d.server.String(), PgDump: d.client.Version.String(),
+		Database: d.database, System: d.system, Server: d.server.String(), PgDump: d.client.Version.String(),
 		Snapshot: h.taken.UTC(), SnapshotSeconds: time.Since(h.taken).Seconds(), Attempts: d.attempts, LockSeconds: locked.Sub(began).Seconds(),
+		Jobs: d.options.Jobs, JobsWhy: d.jobsWhy, Standby: d.standby, PausedSeconds: d.replay.seconds(),
 		Inflicted: d.monitor.longest(), Tables: d.receipt.tables(h), Large: d.receipt.objects, Session: d.printing,
 	}
 	if err := d.stage("seal", func() error { return d.seal(h, &r) }); err != nil {
@@ -387,7 +407,11 @@ func (d *dump) readLoose(ctx context.Context, h *held, conn *pgconn.PgConn, obje
 	stage.Begin()
 	defer stage.End()
 	for _, c := range h.loose {
-		if err := d.readOne(ctx, stage, stream, f, c, c.SQL); err != nil {
+		before := ""
+		if c.Setting != "" {
+			before = strings.TrimSuffix(c.Setting, ";") + "; "
+		}
+		if err := d.readOne(ctx, stage, stream, f, c, before+c.SQL); err != nil {
 			return err
 		}
 	}

@@ -61,14 +61,22 @@ func (f *field) value(database, query string) string {
 	return *value
 }
 
-// fill runs the file with many kinds of objects.
+// fill runs the files with many kinds of objects, those that the release has.
 func (f *field) fill(database string) {
 	f.t.Helper()
-	objects, err := os.ReadFile(filepath.Join("testdata", "objects.sql"))
-	if err != nil {
-		f.t.Fatal(err)
+	files := []string{"objects.sql"}
+	for _, since := range []int{13, 15, 18} {
+		if f.Major >= since {
+			files = append(files, fmt.Sprintf("objects_%d.sql", since))
+		}
 	}
-	f.sql(database, string(objects))
+	for _, name := range files {
+		objects, err := os.ReadFile(filepath.Join("testdata", name))
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		f.sql(database, string(objects))
+	}
 }
 
 func (f *field) env() postgres.Env {

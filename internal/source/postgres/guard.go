@@ -19,6 +19,7 @@ import (
 // snapshot, the workers in it with locks of their own, and pg_dump's directory.
 type held struct {
 	guard    *pgconn.PgConn
+	guardPID uint32
 	crew     *sessions // of guard and workers: those of one attempt
 	tables   []*table
 	snapshot string
@@ -94,8 +95,8 @@ func withExtra(names, extra []string) []string {
 // passing reports whether an error may be gone the next time: a lock that somebody
 // has, or an object that was dropped or made between two of our statements.
 func passing(err error) bool {
-	return slices.Contains([]string{
-		codeLockTimeout, codeDeadlock, codeNoTable, codeNoSchema, codeInternal, codeNoObject, codeNoFunction,
+	return errors.Is(err, errReplayBusy) || slices.Contains([]string{
+		codeLockTimeout, codeDeadlock, codeNoTable, codeNoSchema, codeInternal, codeNoObject, codeNoFunction, codeConflict,
 	}, code(err))
 }
 
@@ -116,9 +117,10 @@ func (d *dump) attempt(ctx context.Context, names []string) (_ *held, err error)
 	defer func() {
 		if err != nil {
 			h.crew.end(context.WithoutCancel(ctx), true)
+			d.replay.resume(ctx)
 		}
 	}()
-	if h.guard, err = d.connect(ctx, h.crew); err != nil {
+	if h.guard, h.guardPID, err = d.connect(ctx, h.crew); err != nil {
 		return nil, err
 	}
 	if names == nil {
@@ -162,9 +164,12 @@ func (d *dump) guardTables(ctx context.Context, h *held, names []string) error {
 	}
 	h.locked = time.Now()
 	for batch := range slices.Chunk(names, lockBatch) {
-		if err := d.lockBatch(ctx, h.guard, batch); err != nil {
+		if err := d.lockBatch(ctx, h, batch); err != nil {
 			return err
 		}
+	}
+	if err := d.replay.pause(ctx); err != nil {
+		return err
 	}
 	var err error
 	if h.snapshot, err = text(ctx, h.guard, "SELECT pg_catalog.pg_export_snapshot()"); err != nil {
@@ -180,9 +185,9 @@ const lockBatch = 200
 
 // lockBatch locks some tables in the guard. While that takes long, it is asked who is
 // in the way; afterwards nobody could tell.
-func (d *dump) lockBatch(ctx context.Context, guard *pgconn.PgConn, names []string) error {
+func (d *dump) lockBatch(ctx context.Context, h *held, names []string) error {
 	locked := make(chan error, 1)
-	go func() { locked <- exec(ctx, guard, lockStatement(names...)) }()
+	go func() { locked <- exec(ctx, h.guard, lockStatement(names...)) }()
 	timer := time.NewTimer(d.options.LockTimeout * 3 / 5)
 	defer timer.Stop()
 	var blockers string
@@ -201,7 +206,7 @@ func (d *dump) lockBatch(ctx context.Context, guard *pgconn.PgConn, names []stri
 			return err
 		case <-timer.C:
 			// A look that fails takes nothing but the name out of the message.
-			blockers, _ = d.monitor.blockers(ctx, guard.PID())
+			blockers, _ = d.monitor.blockers(ctx, h.guardPID)
 		}
 	}
 }

@@ -64,7 +64,7 @@ func (m *monitor) holders(ctx context.Context, names []string) (string, error) {
 
 // name describes the sessions that a query gives, with what they have locked.
 func (m *monitor) name(ctx context.Context, sessions string) (string, error) {
-	rows, err := m.texts(ctx, `select b.what, b.pid, coalesce(a.usename::text, '?'), coalesce(a.application_name, ''), coalesce(a.state, ''),
+	rows, err := m.texts(ctx, `select b.what, b.pid, coalesce(a.usename::text, a.backend_type, '?'), coalesce(a.application_name, ''), coalesce(a.state, ''),
 		coalesce(round(extract(epoch from clock_timestamp() - coalesce(a.xact_start, a.query_start)))::text, '?'), coalesce(a.query, '')
 		from (`+sessions+`) b left join pg_stat_activity a on a.pid = b.pid order by b.pid limit 5`)
 	if err != nil {

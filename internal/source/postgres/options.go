@@ -28,7 +28,9 @@ type Options struct {
 	Database string
 	// PgDump is the program to use; empty: one that fits the server is looked for.
 	PgDump string
-	Jobs   int // sessions that read data; 0: as many as this machine has cores, at most 4
+	Jobs   int // sessions that read data; 0: by the cores here and the load there (pg.FitJobs)
+	// MostJobs bounds them, whatever Jobs says, for the sake of memory; 0: it does not.
+	MostJobs int
 
 	// LockTimeout is how long one attempt waits for a table, before all locks are let
 	// go for a while; 0 means half a second. It should be below the server's
@@ -38,9 +40,15 @@ type Options struct {
 	LockWait time.Duration
 
 	Tables, ExcludeTables, Schemas, ExcludeSchemas, ExcludeTableData []string
+	// IncludeForeignData names foreign servers whose tables are dumped with their data.
+	IncludeForeignData []string
 	// First names tables whose data is read, and whose locks are released, before all
 	// others: "schema.table" or "table", with * and ?.
 	First []string
+
+	// PauseReplay pauses what a standby replays, from when all tables are locked until
+	// all data is read.
+	PauseReplay bool
 
 	// Codec compresses the data; empty: zstd, or gzip where pg_restore of the dump's
 	// version reads nothing else (15 and before).
@@ -67,8 +75,7 @@ func (o Options) complete() (Options, error) {
 	if o.URL == "" {
 		return wrong("no database is named")
 	}
-	var err error
-	if o.Jobs, err = pg.Jobs(o.Jobs); err != nil {
+	if _, err := pg.Jobs(o.Jobs); err != nil {
 		return wrong("%w", err)
 	}
 	if o.StallWarn < 0 || o.StallFail < 0 {
@@ -93,7 +100,7 @@ func (o Options) complete() (Options, error) {
 			return wrong("--first %s: %w", pattern, err)
 		}
 	}
-	for _, patterns := range [][]string{o.Tables, o.ExcludeTables, o.Schemas, o.ExcludeSchemas, o.ExcludeTableData} {
+	for _, patterns := range [][]string{o.Tables, o.ExcludeTables, o.Schemas, o.ExcludeSchemas, o.ExcludeTableData, o.IncludeForeignData} {
 		for _, pattern := range patterns {
 			if pattern == "" || strings.ContainsRune(pattern, 0) {
 				return wrong("an empty pattern names nothing")
@@ -115,6 +122,7 @@ func (o Options) arguments() []string {
 		{"--schema=", o.Schemas},
 		{"--exclude-schema=", o.ExcludeSchemas},
 		{"--exclude-table-data=", o.ExcludeTableData},
+		{"--include-foreign-data=", o.IncludeForeignData},
 	} {
 		for _, pattern := range group.patterns {
 			args = append(args, group.flag+pattern)

@@ -19,9 +19,18 @@ const ReceiptName = "capstan-receipt.json"
 // Receipt tells what the dump did to the server's locks, and what it holds.
 type Receipt struct {
 	Database string    `json:"database"`
-	Server   string    `json:"server"`  // version
-	PgDump   string    `json:"pg_dump"` // version
+	System   string    `json:"system_identifier,omitempty"` // of the cluster; empty where the role may not ask
+	Server   string    `json:"server"`                      // version
+	PgDump   string    `json:"pg_dump"`                     // version
 	Snapshot time.Time `json:"snapshot"`
+	// Jobs is how many sessions read tables, and JobsWhy what made it fewer than the
+	// cores would, if nobody said the number.
+	Jobs    int    `json:"jobs"`
+	JobsWhy string `json:"jobs_because,omitempty"`
+	// Standby says that the server replays what another does, and PausedSeconds for how
+	// long that was paused.
+	Standby       bool    `json:"standby,omitempty"`
+	PausedSeconds float64 `json:"replay_paused_seconds,omitempty"`
 	// SnapshotSeconds is how long the snapshot was kept: as long, the server could not
 	// remove dead rows.
 	SnapshotSeconds float64 `json:"snapshot_seconds"`
@@ -56,7 +65,12 @@ func ReceiptOf(content []byte) FileReceipt {
 
 // TableReceipt is about one table that was locked, or read.
 type TableReceipt struct {
-	Table string  `json:"table"`
+	Table string `json:"table"`
+	// OID and Filenode are what the server knew it by: a table of the same OID that has
+	// another file node later was truncated or rewritten. Empty of foreign tables.
+	OID      string `json:"oid,omitempty"`
+	Filenode string `json:"filenode,omitempty"`
+
 	Held  float64 `json:"held_seconds"` // how long it was locked
 	Rows  int64   `json:"rows"`
 	Bytes int64   `json:"bytes"` // of its data, not compressed
@@ -137,7 +151,7 @@ func (l *ledger) tables(h *held) []TableReceipt {
 		if l.ends[t.quoted].After(end) {
 			end = l.ends[t.quoted]
 		}
-		r := TableReceipt{Table: t.schema + "." + t.name, Held: end.Sub(h.locked).Seconds(), Contested: l.contests[t.quoted]}
+		r := TableReceipt{Table: t.schema + "." + t.name, OID: t.oid, Filenode: t.filenode, Held: end.Sub(h.locked).Seconds(), Contested: l.contests[t.quoted]}
 		for _, c := range t.copies {
 			r.add(c, l.wrote[c.file])
 		}

@@ -21,8 +21,7 @@ const endPatience = 5 * time.Second
 // sessions are the connections of one dump. All of them are ended with it, however it
 // ends: a session that is left behind would keep its locks.
 type sessions struct {
-	url      string
-	database string // in the place of that of url; empty: that one
+	endpoint *pg.Endpoint
 	mu       sync.Mutex
 	open     map[*pgconn.PgConn]ending
 }
@@ -32,7 +31,7 @@ type ending func(ctx context.Context, abrupt bool)
 
 // connect makes one more connection.
 func (s *sessions) connect(ctx context.Context) (*pgconn.PgConn, error) {
-	conn, err := pg.ConnectTo(ctx, s.url, s.database)
+	conn, err := s.endpoint.Connect(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -184,6 +183,7 @@ const (
 	codeNoFunction  = "42883"
 	codeNoPrivilege = "42501"
 	codeOutOfMemory = "53200" // also of lock slots
+	codeConflict    = "40001" // on a standby: what is replayed needs what the session has
 )
 
 // failure names what a step was about.
@@ -195,6 +195,8 @@ func failure(op, object string, err error) error {
 	switch code(err) {
 	case codeNoPrivilege:
 		told.Next = "grant the right to the role that dumps, or leave it out with --exclude-table"
+	case codeConflict:
+		told.Next = conflictAdvice
 	case codeOutOfMemory:
 		told.Next = "if it is about locks, raise max_locks_per_transaction"
 	}

@@ -36,7 +36,7 @@ func DumpInto(ctx context.Context, env Env, options Options, dir string, to Spoo
 
 // sessions makes room for connections to the dumped database.
 func (d *dump) sessions() *sessions {
-	return &sessions{url: d.options.URL, database: d.options.Database}
+	return &sessions{endpoint: d.endpoint}
 }
 
 // stage does a step as a stage of its own, so that it is seen when it does not end.

@@ -19,6 +19,7 @@ type table struct {
 	quoted       string // qualified and quoted, as pg_dump writes it
 	schema, name string
 	oid          string // decimal
+	filenode     string // decimal, 0 where it has none: another one after TRUNCATE and after a rewrite
 	kind         string // pg_class.relkind
 	heap         bool   // of the access method that ctid ranges are known of
 	bytes        int64  // on the server, with what lies outside the rows; an estimate for the plan
@@ -54,7 +55,7 @@ func describe(ctx context.Context, conn *pgconn.PgConn, names []string) ([]*tabl
 	// takes three times as long.
 	rows, err := texts(ctx, conn, `select t.name, n.nspname, c.relname, c.oid, c.relkind, coalesce(m.amname = 'heap', false),
 		case when c.relkind = 'r' and c.reltoastrelid <> 0 then pg_relation_size(c.reltoastrelid) else 0 end,
-		case when c.relkind = 'r' then pg_relation_size(c.oid) else 0 end, current_setting('block_size')
+		case when c.relkind = 'r' then pg_relation_size(c.oid) else 0 end, current_setting('block_size'), coalesce(pg_relation_filenode(c.oid), 0)
 		from unnest(array[`+literals(names)+`]) with ordinality t(name, nr) join pg_class c on c.oid = t.name::regclass
 		join pg_namespace n on n.oid = c.relnamespace left join pg_am m on m.oid = c.relam order by t.nr`)
 	if err != nil {
@@ -62,7 +63,7 @@ func describe(ctx context.Context, conn *pgconn.PgConn, names []string) ([]*tabl
 	}
 	tables := make([]*table, 0, len(rows))
 	for _, row := range rows {
-		t := &table{quoted: row[0], schema: row[1], name: row[2], oid: row[3], kind: row[4], heap: row[5] == "t"}
+		t := &table{quoted: row[0], schema: row[1], name: row[2], oid: row[3], kind: row[4], heap: row[5] == "t", filenode: row[9]}
 		var numbers [3]int64
 		for i := range numbers {
 			if numbers[i], err = strconv.ParseInt(row[6+i], 10, 64); err != nil {

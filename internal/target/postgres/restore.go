@@ -116,6 +116,9 @@ func (r *restore) prepare(ctx context.Context) (pg.Version, error) {
 		return pg.Version{}, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing was written
+	if err := r.unpooled(ctx, conn, database); err != nil {
+		return pg.Version{}, err
+	}
 	config, err := pgx.ParseConfig(r.options.URL)
 	if err != nil {
 		return pg.Version{}, err
@@ -263,11 +266,11 @@ func (r *restore) runProgram(ctx context.Context) (err error) {
 
 // command is how pg_restore is called. Its messages must be those that are understood.
 func (r *restore) command(dir string) (args, env []string, err error) {
-	url, password, err := pg.Split(r.options.URL)
+	access, err := pg.HandOver(r.options.URL, dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	args = []string{"--format=directory", "--verbose", "--no-password", "--jobs=" + strconv.Itoa(r.options.Jobs), "--dbname=" + url}
+	args = []string{"--format=directory", "--verbose", "--no-password", "--jobs=" + strconv.Itoa(r.options.Jobs), "--dbname=" + access.Conninfo}
 	if r.chosen != nil {
 		path := filepath.Join(dir, "list")
 		if err := os.WriteFile(path, []byte(list(r.chosen)), 0o600); err != nil {
@@ -280,11 +283,7 @@ func (r *restore) command(dir string) (args, env []string, err error) {
 			args = append(args, flag)
 		}
 	}
-	env = append(os.Environ(), "LC_ALL=C", "LANGUAGE=")
-	if password != "" {
-		env = append(env, "PGPASSWORD="+password)
-	}
-	return append(args, r.options.Dir), env, nil
+	return append(args, r.options.Dir), append(access.Env, "LC_ALL=C", "LANGUAGE="), nil
 }
 
 // listen plans what is restored, for the progress and the messages.
