@@ -95,8 +95,8 @@ func (r *backupRun) reserve(ctx context.Context, set capstan.Set) (taken string,
 	if err == nil {
 		return "", nil
 	}
-	if !r.resumed {
-		// Also of a run that was cancelled meanwhile: the set is about to be nobody's.
+	if !r.resumed && ctx.Err() == nil { // of a run that has ended, the set stays
+		// Also of one that is cancelled meanwhile: the set is about to be nobody's.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
 		defer cancel()
 		for _, volume := range claimed {

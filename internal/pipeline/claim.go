@@ -121,7 +121,13 @@ func (r *backupRun) begin(ctx context.Context) error {
 			}
 			return r.Catalog.Demand(longer, set.ID, r.volumeIDs()...)
 		}
-		if err != nil {
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			// A claim that was left behind may come through yet. The next run finds the set
+			// and takes it over, with whatever lies on a volume in its name.
+			return errors.Join(err, r.Catalog.SetStatus(longer, set.ID, capstan.RunInterrupted, capstan.Counts{}))
+		default:
 			return errors.Join(err, r.Catalog.DeleteSet(context.WithoutCancel(ctx), set.ID))
 		}
 		r.Say("set %s is on %s already and belongs to another catalog: taking the next number", set.ID, taken)
