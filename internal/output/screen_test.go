@@ -1,12 +1,14 @@
 package output
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"unicode/utf8"
 )
 
 // glass is a small terminal: it understands what the view sends, scrolls, and wraps
@@ -16,8 +18,12 @@ type glass struct {
 	columns, rows int
 	lines         [][]rune // all ever shown; the last rows of them are the screen
 	row, column   int
+	rest          []byte // begin of a rune or an escape sequence whose end is in the next write
 	bad           string
 }
+
+// escapeEnds are the letters that end an escape sequence.
+const escapeEnds = "ABCDJKm"
 
 func newGlass(columns, rows int) *glass {
 	return &glass{columns: columns, rows: rows, lines: [][]rune{nil}}
@@ -47,7 +53,21 @@ func (g *glass) resize(columns, rows int) {
 func (g *glass) Write(p []byte) (int, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	text := []rune(string(p))
+	written := append(g.rest, p...)
+	whole := len(written)
+	if esc := bytes.LastIndexByte(written, '\x1b'); esc >= 0 && !bytes.ContainsAny(written[esc:], escapeEnds) {
+		whole = esc
+	}
+	for n := 1; whole > 0 && whole == len(written) && n <= min(whole, utf8.UTFMax-1); n++ {
+		if last := written[whole-n:]; utf8.RuneStart(last[0]) {
+			if !utf8.FullRune(last) {
+				whole -= n
+			}
+			break
+		}
+	}
+	text := []rune(string(written[:whole]))
+	g.rest = bytes.Clone(written[whole:])
 	for i := 0; i < len(text); i++ {
 		switch r := text[i]; r {
 		case '\n':
@@ -56,7 +76,7 @@ func (g *glass) Write(p []byte) (int, error) {
 			g.column = 0
 		case '\x1b':
 			end := i + 1
-			for end < len(text) && !strings.ContainsRune("ABCDJKm", text[end]) {
+			for end < len(text) && !strings.ContainsRune(escapeEnds, text[end]) {
 				end++
 			}
 			g.escape(string(text[i+1 : end+1]))
@@ -70,6 +90,18 @@ func (g *glass) Write(p []byte) (int, error) {
 		}
 	}
 	return len(p), nil
+}
+
+// A terminal is read in pieces that end anywhere.
+func TestGlassInPieces(t *testing.T) {
+	t.Parallel()
+	g := newGlass(20, 5)
+	for _, b := range []byte("one\ntwo\x1b[1A\x1b[Jö…\x1b[31m!\x1b[0m\n") {
+		_, _ = g.Write([]byte{b})
+	}
+	if text, want := g.text(t), "oneö…!\n"; text != want {
+		t.Errorf("%q, want %q", text, want)
+	}
 }
 
 func (g *glass) down() {

@@ -49,6 +49,9 @@ func (e *Engine) FetchDump(ctx context.Context, job FetchDump) (Fetched, error) 
 		return Fetched{}, err
 	}
 	dump, err := pgdump.Open(at)
+	if errors.Is(err, capstan.ErrDamaged) {
+		return Fetched{Path: at.Path}, at.unusable(err)
+	}
 	if err != nil {
 		return Fetched{}, err
 	}
@@ -122,6 +125,14 @@ func (f *Fetched) standIns(dump *pgdump.Dump, wanted map[string]bool) error {
 		}
 	}
 	return nil
+}
+
+// unusable is the error of a dump whose table of contents is damaged.
+func (d *SetDump) unusable(err error) error {
+	return &capstan.Error{
+		Class: capstan.ErrIncomplete, Op: "read the dump in set", Object: string(d.view.Set().ID), Err: err,
+		Safe: "nothing was changed in any database", Next: "restore from another copy or set",
+	}
 }
 
 // damaged names the tables whose data could not be brought.
