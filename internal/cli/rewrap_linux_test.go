@@ -2,21 +2,22 @@ package cli_test
 
 import (
 	"math/rand/v2"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"capstan/internal/capstantest"
+	"capstan/internal/capstantest/slowfs"
 )
 
-// TestRewrapKilled kills rotations at random moments: the set always opens with both
-// keys, and nothing but the unfinished rotation is named; the last call finishes it.
+// TestRewrapKilled kills rotations at operations of the volume, further on each time: the
+// set always opens with both keys, and nothing but the unfinished rotation is named; the
+// last call finishes it.
 func TestRewrapKilled(t *testing.T) {
 	t.Parallel()
 	f := newField(t)
+	m := f.slowly(f.vol)
 	plant(t, f.data, 90, 120, 100<<10)
 	old, oldPublic := newKey(t)
 	key, public := newKey(t)
@@ -29,13 +30,9 @@ func TestRewrapKilled(t *testing.T) {
 	both := []string{"--identity", old, "--identity", key}
 	killed := 0
 	for range 8 {
-		p := f.start(rewrap...)
-		p.heard()
-		if p.within(time.Duration(random.Int64N(int64(120 * time.Millisecond)))) {
-			p.signal(unix.SIGKILL)
-		}
-		e := p.end()
-		if e.code != -1 {
+		rule := slowfs.Rule{Ops: []slowfs.Op{slowfs.Write, slowfs.Rename}, After: random.IntN(8), Late: random.IntN(2) == 0}
+		done, e := f.killedAt(m, rule, (*exec.Cmd).Start, rewrap...)
+		if !done {
 			f.check(e, 0, rewrap)
 			break
 		}
@@ -48,8 +45,8 @@ func TestRewrapKilled(t *testing.T) {
 		f.run(append([]string{"restore", "latest", "--to", back}, both...)...)
 		capstantest.CompareTrees(t, f.data, filepath.Join(back, "data"))
 	}
-	if killed == 0 {
-		t.Error("no rotation was killed")
+	if killed < 2 {
+		t.Errorf("%d rotations were killed", killed)
 	}
 	f.run(rewrap...)
 	if e := f.exits(0, []string{"verify", "--read-data", "--identity", key}); !strings.Contains(e.out, "all is well") || strings.Contains(e.out, "encrypted") {

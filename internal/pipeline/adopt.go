@@ -38,7 +38,9 @@ func attend[T any](ctx context.Context, r *backupRun, work func(ctx context.Cont
 		if err == nil {
 			found(opened, what)
 		}
+		_, left := errors.AsType[unanswered](err)
 		if cause := context.Cause(ctx); cause != nil {
+			r.unanswered = r.unanswered || left
 			return cause
 		}
 		if err == nil {
@@ -73,9 +75,15 @@ func within[T any](ctx context.Context, limited bool, work func(ctx context.Cont
 	case a := <-result:
 		return a.what, a.err
 	case <-ctx.Done():
-		return what, context.Cause(ctx)
+		return what, unanswered{context.Cause(ctx)}
 	}
 }
+
+// unanswered is the error of work that was left behind: it may be done yet.
+type unanswered struct{ error }
+
+// Unwrap gives why nobody waits any more.
+func (u unanswered) Unwrap() error { return u.error }
 
 // reserve claims the set's name in the stage and on the volumes; taken says which
 // of them has a set of that name already that is not ours.
@@ -95,8 +103,8 @@ func (r *backupRun) reserve(ctx context.Context, set capstan.Set) (taken string,
 	if err == nil {
 		return "", nil
 	}
-	if !r.resumed && ctx.Err() == nil { // of a run that has ended, the set stays
-		// Also of one that is cancelled meanwhile: the set is about to be nobody's.
+	if !r.resumed && !r.unanswered { // else the set stays
+		// Also of a run that was cancelled meanwhile: the set is about to be nobody's.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTime)
 		defer cancel()
 		for _, volume := range claimed {

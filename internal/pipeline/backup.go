@@ -144,15 +144,18 @@ type backupRun struct {
 	run     capstan.RunID
 	cancel  context.CancelCauseFunc // ends the run; the error is why
 	resumed bool
-	before  *View  // of the set that this one builds on; nil for a full set
-	chain   *chain // that the run consolidates; nil: none
-	tally   tally
-	adopted map[capstan.ArchiveNumber]bool // sealed by an interrupted run of this set
-	stale   map[capstan.ArchiveNumber]bool // of these, those that hold what the source has no more
-	taken   map[string]bool                // names of the sources whose snapshot is packed
-	draft   *draft                         // of the manifest, when all is packed; nil: it is made from the catalog
-	queue   atomic.Pointer[copier.Queue]   // to the volumes; nil without a stage, and before it is started
-	started time.Time
+	// unanswered: the run has ended while a volume did not answer, whose work may be
+	// done yet.
+	unanswered bool
+	before     *View  // of the set that this one builds on; nil for a full set
+	chain      *chain // that the run consolidates; nil: none
+	tally      tally
+	adopted    map[capstan.ArchiveNumber]bool // sealed by an interrupted run of this set
+	stale      map[capstan.ArchiveNumber]bool // of these, those that hold what the source has no more
+	taken      map[string]bool                // names of the sources whose snapshot is packed
+	draft      *draft                         // of the manifest, when all is packed; nil: it is made from the catalog
+	queue      atomic.Pointer[copier.Queue]   // to the volumes; nil without a stage, and before it is started
+	started    time.Time
 
 	counted    sync.Once   // the bytes of the set's own files
 	packed     sync.Once   // sets end

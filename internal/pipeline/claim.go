@@ -123,7 +123,7 @@ func (r *backupRun) begin(ctx context.Context) error {
 		}
 		switch {
 		case err == nil:
-		case ctx.Err() != nil:
+		case r.unanswered:
 			// A claim that was left behind may come through yet. The next run finds the set
 			// and takes it over, with whatever lies on a volume in its name.
 			return errors.Join(err, r.Catalog.SetStatus(longer, set.ID, capstan.RunInterrupted, capstan.Counts{}))
