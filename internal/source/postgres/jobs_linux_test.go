@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -20,10 +21,12 @@ func TestJobsByLoad(t *testing.T) {
 	// Of fourteen, two are reserved: with six others, six are left, of which 3 + 3 are not for readers.
 	f.Conn("app")
 	f.Conn("app")
+	var asleep sync.WaitGroup
 	for range 4 {
 		conn := f.Conn("app")
-		go func() { _, _ = conn.Exec(t.Context(), "select pg_sleep(3600)") }()
+		asleep.Go(func() { _, _ = conn.Exec(t.Context(), "select pg_sleep(3600)") })
 	}
+	t.Cleanup(asleep.Wait) // before their connections are closed
 	f.until("they sleep", func() bool {
 		return f.Text("select count(*) from pg_stat_activity where wait_event = 'PgSleep'") == "4"
 	})
