@@ -50,32 +50,19 @@ func Run(ctx context.Context, env Env, options Options) (Summary, error) {
 
 // unstalled runs the drill and ends it when it stands still for too long.
 func (d *drill) unstalled(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	alive, over := context.WithCancel(ctx)
-	watching := make(chan struct{})
-	go func() {
-		defer close(watching)
-		limit := progress.Limit{Warn: d.options.StallWarn, Fail: d.options.StallFail}
-		_ = d.env.Tracker.Watch(alive, progress.Limits{
-			Still: limit, Waits: map[progress.Resource]progress.Limit{progress.ForServer: limit},
-		}, progress.Actions{
-			Warn: func(s *progress.Stall) { d.env.Warn("stalled: %v", s) },
-			Fail: func(s *progress.Stall) {
-				cancel(&capstan.Error{Op: "drill", Object: d.options.Dir, Err: s, Safe: "the dump was not changed", Next: "look at the machine, or give more time with --stall-fail"})
-			},
-		}) // its error is the end of alive, or what Fail was told
-	}()
-	defer func() {
-		over()
-		<-watching
-	}()
-	err := d.run(ctx)
-	if ctx.Err() != nil {
-		d.summary.Status = Failed
-		return context.Cause(ctx)
-	}
-	return err
+	limit := progress.Limit{Warn: d.options.StallWarn, Fail: d.options.StallFail}
+	return d.env.Tracker.Guard(ctx, progress.Limits{
+		Still: limit, Waits: map[progress.Resource]progress.Limit{progress.ForServer: limit},
+	}, func(s *progress.Stall) { d.env.Warn("stalled: %v", s) }, func(s *progress.Stall) error {
+		return &capstan.Error{Op: "drill", Object: d.options.Dir, Err: s, Safe: "the dump was not changed", Next: "look at the machine, or give more time with --stall-fail"}
+	}, func(ctx context.Context) error {
+		err := d.run(ctx)
+		if ctx.Err() != nil {
+			d.summary.Status = Failed
+			return context.Cause(ctx)
+		}
+		return err
+	})
 }
 
 func (d *drill) run(ctx context.Context) (err error) {

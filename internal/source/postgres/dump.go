@@ -107,28 +107,17 @@ func (d *dump) whole(ctx context.Context) (_ Summary, err error) {
 
 // watched runs the dump and ends it when it stands still for too long: a server, or a
 // disk, that hangs.
-func (d *dump) watched(ctx context.Context) (Summary, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	alive, over := context.WithCancel(ctx)
-	watching := make(chan struct{})
-	go func() {
-		defer close(watching)
-		limit := progress.Limit{Warn: d.options.StallWarn, Fail: d.options.StallFail}
-		_ = d.env.Tracker.Watch(alive, progress.Limits{
-			Still: limit, Waits: map[progress.Resource]progress.Limit{progress.ForServer: limit},
-		}, progress.Actions{
-			Warn: func(s *progress.Stall) { d.env.Warn("stalled: %v", s) },
-			Fail: func(s *progress.Stall) {
-				cancel(&capstan.Error{Op: "dump", Object: d.database, Err: s, Safe: "its sessions are ended", Next: "look at the server and the disk, or give more time with --stall-fail"})
-			},
-		}) // its error is the end of alive, or what Fail was told
-	}()
-	defer func() {
-		over()
-		<-watching
-	}()
-	return d.run(ctx)
+func (d *dump) watched(ctx context.Context) (summary Summary, err error) {
+	limit := progress.Limit{Warn: d.options.StallWarn, Fail: d.options.StallFail}
+	err = d.env.Tracker.Guard(ctx, progress.Limits{
+		Still: limit, Waits: map[progress.Resource]progress.Limit{progress.ForServer: limit},
+	}, func(s *progress.Stall) { d.env.Warn("stalled: %v", s) }, func(s *progress.Stall) error {
+		return &capstan.Error{Op: "dump", Object: d.database, Err: s, Safe: "its sessions are ended", Next: "look at the server and the disk, or give more time with --stall-fail"}
+	}, func(ctx context.Context) error {
+		summary, err = d.run(ctx)
+		return err
+	})
+	return summary, err
 }
 
 func (d *dump) clear() {
