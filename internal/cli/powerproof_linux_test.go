@@ -48,7 +48,10 @@ var omissions = map[string]map[string]omission{
 			kind: powerloss.Sync, of: "home/catalog.db-wal",
 			next: powerloss.Unlink, at: "disk/stage/final/*/backup_*_0001.tar.zst",
 		},
-		"the name of the stage": {kind: powerloss.SyncDir, of: "disk", next: powerloss.Unlink, at: "disk/stage/final/*/backup_*_0001.tar.zst"},
+		"the name of the stage": { // beside the first copy: later, all that is staged may be on the volumes, and nothing is lost
+			kind: powerloss.SyncDir, of: "disk",
+			next: powerloss.Create, at: "*/*/*/backup_*_0001.tar.zst.part",
+		},
 	},
 }
 
