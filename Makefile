@@ -8,6 +8,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -X capstan/internal/cli.version=$(VERSION)
 PLATFORMS := linux/amd64 linux/arm64 darwin/arm64 windows/amd64
 LINT := go tool -modfile=tools/go.mod golangci-lint
+GOTESTSUM := go tool -modfile=tools/go.mod gotestsum --format standard-quiet
 PACKAGES ?= ./...
 FUZZTIME ?= 30s
 BENCHFLAGS ?=
@@ -21,11 +22,19 @@ build: ## build bin/capstan for this machine
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/capstan ./cmd/capstan
 
 .PHONY: test
-test: tools ## run vet and every test, as CI does; a skipped test fails
+test: tools ## run vet and every test, as CI does; a skipped test fails, a failed one has a second try alone
 	go vet ./...
 	@go build -o bin/noskip ./scripts/noskip
-	go test -count=1 -shuffle=on -timeout 30m -skip '$(BY_CHANCE)' -json $(PACKAGES) | bin/noskip
-	CGO_ENABLED=0 go test -count=1 -shuffle=on -json $(PURE) | bin/noskip
+	@rm -f bin/unsteady.txt
+	$(GOTESTSUM) $(AGAIN) --jsonfile bin/test.json --packages '$(PACKAGES)' -- -count=1 -shuffle=on -timeout 30m -skip '$(BY_CHANCE)'
+	@bin/noskip < bin/test.json
+	CGO_ENABLED=0 $(GOTESTSUM) --jsonfile bin/test.json -- -count=1 -shuffle=on $(PURE)
+	@bin/noskip < bin/test.json
+	@if [[ -s bin/unsteady.txt ]]; then echo 'UNSTEADY, to be mended (what they said is above):'; cat bin/unsteady.txt; fi
+
+# Many tests kill, cut off and hold up real processes on two busy cores. One or two that
+# fail may run once more, alone; they are told, and are defects (docs/decisions/0019).
+AGAIN := --rerun-fails=1 --rerun-fails-max-failures=4 --rerun-fails-run-root-test --rerun-fails-report bin/unsteady.txt
 
 # Tests that meet another operation each time, since the n-th one is a matter of timing:
 # they search for what nobody has seen, in make test-crash.
@@ -36,9 +45,8 @@ PURE := ./internal/codec/... ./internal/archive/...
 
 .PHONY: race
 race: tools ## run the tests under the race detector, of the program itself those that are about its goroutines
-	@go build -o bin/noskip ./scripts/noskip
-	go test -count=1 -race -timeout 30m -skip '$(NO_RACE)' -json $$(go list ./... | grep -v /internal/cli) | bin/noskip
-	go test -count=1 -race -timeout 30m -run 'Scripts|Chain|HostileTree|Timeout|Unread' -json ./internal/cli | bin/noskip
+	$(GOTESTSUM) $(AGAIN) --rerun-fails-abort-on-data-race --packages "$$(go list ./... | grep -v /internal/cli)" -- -count=1 -race -timeout 30m -skip '$(NO_RACE)'
+	$(GOTESTSUM) $(AGAIN) --rerun-fails-abort-on-data-race --packages ./internal/cli -- -count=1 -race -timeout 30m -run 'Scripts|Chain|HostileTree|Timeout|Unread'
 
 .PHONY: test-crash
 test-crash: tools ## the long forms of what is killed, cut off and damaged (hours: 1,000 kills, 500 images, every fault, 1,000 flips of each kind)
