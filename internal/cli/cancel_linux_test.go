@@ -49,17 +49,17 @@ func TestCancelHungSource(t *testing.T) {
 			return !p.running()
 		}
 	})
-	watching := f.start("watch")
-	watching.heard()
+	watching := f.start("watch", "--json")
+	watching.says(`"type":"progress","run":1`)
 	begun := time.Now()
 	f.exits(0, []string{"cancel", "1", "--wait"}, "run 1 (process ", "is asked to stop, by ", "run 1 is cancelled")
 	t.Logf("cancelled in %s", time.Since(begun))
-	if p.within(30 * time.Second) {
+	if p.within(verdict / 2) {
 		t.Error("it waits for a source that does not answer")
 		huge.goOn()
 	}
 	f.check(p.end(), 130, backup, "error: run 1: cancelled by ", "what is sealed is kept; the next run of its job resumes")
-	f.check(watching.end(), 130, []string{"watch"}, "run 1: cancelled by ")
+	f.check(watching.end(), 130, watching.args, "run 1: cancelled by ")
 	if run := f.lastRun(); run.Run != 1 || run.Status != "cancelled" || run.PID != 0 {
 		t.Errorf("the run is %+v", run)
 	}
@@ -107,13 +107,16 @@ func TestCancelOfADeadRun(t *testing.T) {
 	f := newField(t)
 	garden(t, f.data, 31)
 	backup := []string{"backup", f.data, "--to", f.vol, "--archive-size", "1MiB"}
-	p := f.start(append(backup, "--limit-rate", "500KiB")...)
-	until(t, "a sealed archive", func() bool { return exists(filepath.Join(f.vol, "2*", "backup_*_0001.tar.zst")) || !p.running() })
-	watching := f.start("watch", "1")
-	watching.heard()
-	p.signal(unix.SIGKILL)
-	p.end()
-	f.check(watching.end(), 130, []string{"watch", "1"}, "run 1: process ", " is gone, it was last heard of at ", "the next run of its job resumes")
+	m := f.slowly(f.vol)
+	hold := m.Add(slowfs.Rule{Op: slowfs.Rename, Name: "backup_*_0002.*", Hold: true, Errno: unix.EIO})
+	p := f.start(backup...)
+	if _, ok := p.hits(hold); !ok {
+		t.Fatal(p.end().err)
+	}
+	watching := f.start("watch", "1", "--json")
+	watching.says(`"type":"progress","run":1`)
+	p.kill(hold)
+	f.check(watching.end(), 130, watching.args, "run 1: process ", " is gone, it was last heard of at ", "the next run of its job resumes")
 	if run := f.lastRun(); run.Status != "running" || !run.Gone {
 		t.Errorf("the run is %+v", run)
 	}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"capstan/internal/capstantest"
+	"capstan/internal/capstantest/slowfs"
 )
 
 // TestConsolidateChain makes full sets of every link of a chain of all kinds of changes,
@@ -107,21 +108,23 @@ func TestConsolidateFromOtherVolumes(t *testing.T) {
 func TestConsolidateIsInterrupted(t *testing.T) {
 	t.Parallel()
 	f := newField(t)
-	write(t, filepath.Join(f.data, "noise"), noise(54, 24<<20))
+	m := f.slowly(f.vol)
+	write(t, filepath.Join(f.data, "noise"), noise(54, 8<<20))
 	f.run("backup", f.data, "--to", f.vol)
 	write(t, filepath.Join(f.data, "new"), noise(55, 100<<10))
 	incremental := []string{"backup", f.data, "--to", f.vol, "--incremental"}
 	f.run(incremental...)
 	of := f.sets()[1].Set
 	consolidate := []string{"consolidate", of, "--archive-size", "1MiB", "--json"}
-	slow := f.start(append(consolidate, "--limit-rate", "256KiB")...)
-	until(t, "an archive to be sealed", func() bool {
-		sets := f.sets()
-		return !slow.running() || len(sets) == 3 && len(f.show(sets[2].Set).Archives) > 0
-	})
+	hold := m.Add(slowfs.Rule{Op: slowfs.Rename, Name: "backup_*_0003.*", Hold: true}) // two are sealed by then
+	p := f.start(consolidate...)
+	if _, ok := p.hits(hold); !ok {
+		t.Fatal(p.end().err)
+	}
 	f.exits(11, incremental)
-	slow.signal(unix.SIGINT)
-	f.check(slow.end(), 130, consolidate, "the next call of the same consolidation resumes", "no other set was touched")
+	p.told(unix.SIGINT)
+	hold.End()
+	f.check(p.end(), 130, consolidate, "the next call of the same consolidation resumes", "no other set was touched")
 	f.exits(4, []string{"forget", of, "--yes"}, "builds on it") // what is being made of it
 	write(t, filepath.Join(f.data, "later"), noise(56, 100<<10))
 	if s := summaryOf(t, f.exits(0, append(incremental, "--json"))); s.Resumed || s.Stored != 2 {

@@ -21,6 +21,7 @@ type crash struct {
 	volumes []string
 	args    []string       // of the backup
 	full    *slowfs.Active // keeps a disk full
+	undo    func()         // puts back what was taken away
 }
 
 // newCrash makes a place for backups onto one volume directly, or onto two by a stage.

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"capstan/internal/capstantest"
@@ -367,14 +366,7 @@ func TestResumeEncrypted(t *testing.T) {
 			}
 			f.shell(f.data, resumeStart)
 			args := []string{"backup", f.data, "--to", f.vol, "--archive-size", "3MiB"} // a passphrase costs time for each
-			p := f.start(append(slices.Clone(args), c.first...)...)
-			until(t, "two sealed archives", func() bool {
-				in, err := filepath.Glob(filepath.Join(f.vol, "20*_*", "backup_*"))
-				in = slices.DeleteFunc(in, func(path string) bool { return strings.HasSuffix(path, ".part") })
-				return err == nil && len(in) >= 2 || !p.running()
-			})
-			p.signal(syscall.SIGKILL)
-			p.end()
+			f.killed(2, append(slices.Clone(args), c.first...)...)
 			args = append(append(slices.Clone(args), c.then...), "--json")
 			e := f.exits(0, args, c.says)
 			if resumed := summaryOf(t, e).Resumed; resumed != (c.says == "") {

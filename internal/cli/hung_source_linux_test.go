@@ -3,7 +3,6 @@ package cli_test
 import (
 	"path/filepath"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,7 +30,7 @@ func TestHungSource(t *testing.T) {
 			if name == "signal" {
 				p.signal(unix.SIGINT)
 			}
-			if p.within(30 * time.Second) {
+			if p.within(verdict / 2) {
 				t.Error("it waits for a source that does not answer")
 				huge.goOn()
 			}

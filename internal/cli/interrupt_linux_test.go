@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"capstan/internal/capstantest"
+	"capstan/internal/capstantest/slowfs"
 )
 
 // interruptedRounds are played with each signal.
@@ -26,6 +27,7 @@ const interruptedRounds = 14
 // and what must be true afterwards.
 type interruption struct {
 	*field
+	mount   *slowfs.Mount // of the volume
 	random  *rand.Rand
 	signal  syscall.Signal
 	changes bool // the source changes before each call
@@ -33,29 +35,49 @@ type interruption struct {
 	interrupted, resumed, adopted int // calls, calls, archives
 }
 
-// call starts a backup and sends the signal at some moment: before the first
-// archive is sealed, after any other, after the last. It gives how the program ended.
+// call starts a backup and sends the signal at some moment: before the first archive is
+// sealed, when any other is being sealed, when the set's own files are written after the
+// last; while an operation is under way, or a moment after it. It gives how the program
+// ended.
 func (r *interruption) call() ended {
 	r.t.Helper()
 	const all = 8 // archives of the tree
-	sealed := func() int {
-		found, err := filepath.Glob(filepath.Join(r.vol, "20*_*", "backup_*.tar.zst"))
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		return len(found)
+	sealed, err := filepath.Glob(filepath.Join(r.vol, "20*_*", "backup_*.tar.zst"))
+	if err != nil {
+		r.t.Fatal(err)
 	}
-	wanted := sealed()
-	wanted += r.random.IntN(max(all-wanted, 0) + 1)
+	rule := slowfs.Rule{Op: slowfs.Rename, Name: "backup_*", Hold: true, Late: r.random.IntN(2) == 0}
+	if r.signal == unix.SIGKILL && !rule.Late {
+		rule.Errno = unix.EIO // for a process that is dead
+	}
+	if rule.After = r.random.IntN(max(all-len(sealed), 0) + 1); rule.After+len(sealed) >= all {
+		rule.Name, rule.After = "SHA256SUMS", 0
+	}
+	hold := r.mount.Add(rule)
 	p := r.start("backup", r.data, "--to", r.vol, "--archive-size", "1MiB", "--json")
-	if r.signal != unix.SIGKILL {
-		p.heard()
+	if _, ok := p.hits(hold); !ok {
+		hold.End()
+		return p.end()
 	}
-	until(r.t, "sealed archives", func() bool { return sealed() >= wanted || !p.running() })
-	if p.within(time.Duration(r.random.Int64N(int64(30 * time.Millisecond)))) {
-		p.signal(r.signal)
+	if rule.Errno == 0 && r.random.IntN(4) == 0 { // it goes on until the signal comes
+		hold.End()
+		p.within(time.Duration(r.random.Int64N(int64(30 * time.Millisecond))))
 	}
+	p.endedBy(r.signal, hold)
 	return p.end()
+}
+
+// endedBy sends a signal while a rule holds an operation of the program, unless that has
+// ended, and lets go what is held when it has been heard.
+func (p *program) endedBy(signal syscall.Signal, hold *slowfs.Active) {
+	p.t.Helper()
+	if signal == unix.SIGKILL {
+		p.signal(signal)
+		until(p.t, "the threads that wait for nothing to be dead", func() bool { return !p.running() || p.doomed() })
+	} else {
+		p.told(signal)
+	}
+	hold.End()
 }
 
 // judge checks what a disturbed call left. It gives the set that the next call
@@ -204,7 +226,7 @@ func TestInterrupted(t *testing.T) {
 					}
 				}
 				r := &interruption{
-					field: f, random: rand.New(rand.NewPCG(uint64(signal), uint64(n))), signal: signal,
+					field: f, mount: f.slowly(f.vol), random: rand.New(rand.NewPCG(uint64(signal), uint64(n))), signal: signal,
 					changes: !stock && n%3 == 2,
 				}
 				set := r.round()
@@ -219,6 +241,10 @@ func TestInterrupted(t *testing.T) {
 				interrupted += r.interrupted
 				resumed += r.resumed
 				adopted += r.adopted
+				r.mount.End()
+				if err := unix.Unmount(r.mount.Below, unix.MNT_DETACH); err != nil {
+					t.Fatal(err)
+				}
 				capstantest.RemoveAll(t, f.dir)
 			}
 			t.Logf("%d calls were interrupted, %d resumed, %d sealed archives adopted", interrupted, resumed, adopted)
@@ -255,7 +281,7 @@ func TestSecondSignal(t *testing.T) {
 				begin := time.Now()
 				p.signal(second)
 				f.check(p.end(), 130, backup)
-				if d := time.Since(begin); d > patience {
+				if d := time.Since(begin); d > verdict/2 {
 					t.Errorf("the second signal took %s", d)
 				}
 			} else {
@@ -302,33 +328,33 @@ func TestTimeout(t *testing.T) {
 	f.whole(f.onlySet().Set)
 }
 
-// TestInterruptedRestore ends restores by signals: nothing that is not whole bears
-// its name, and --overwrite completes the tree.
+// TestInterruptedRestore ends restores by signals while they read, each at another place:
+// nothing that is not whole bears its name, and --overwrite completes the tree.
 func TestInterruptedRestore(t *testing.T) {
 	t.Parallel()
 	f := newField(t)
 	garden(t, f.data, 35)
+	m := f.slowly(f.vol)
 	f.run("backup", f.data, "--to", f.vol, "--archive-size", "1MiB")
 	back := filepath.Join(f.dir, "back")
-	marks := everything(t, f.data)
+	before := m.Counts()[slowfs.Read]
+	f.run("restore", "latest", "--to", back)
+	reads := m.Counts()[slowfs.Read] - before
 	interrupted := 0
 	random := rand.New(rand.NewPCG(36, 36))
 	for n := range 12 {
 		capstantest.RemoveAll(t, back)
 		signal := [...]syscall.Signal{unix.SIGKILL, unix.SIGINT, unix.SIGTERM}[n%3]
+		hold := m.Add(slowfs.Rule{Op: slowfs.Read, After: random.IntN(reads * 3 / 4), Hold: true})
 		p := f.start("restore", "latest", "--to", back)
-		if signal != unix.SIGKILL {
-			p.heard()
-		}
-		mark := marks[random.IntN(len(marks))]
-		until(t, "the restore to come to "+mark, func() bool {
-			_, err := os.Lstat(filepath.Join(back, "data", mark))
-			return err == nil || !p.running()
-		})
-		if p.within(time.Duration(random.Int64N(int64(5 * time.Millisecond)))) {
-			p.signal(signal)
+		if _, ok := p.hits(hold); ok {
 			interrupted++
+			if n%4 == 3 { // it goes on until the signal comes
+				hold.End()
+				p.within(time.Duration(random.Int64N(int64(5 * time.Millisecond))))
+			}
 		}
+		p.endedBy(signal, hold)
 		if e := p.end(); e.code != 0 && (signal == unix.SIGKILL) != (e.code == -1) || e.code > 0 && e.code != 130 {
 			t.Errorf("exit %d after %s:\n%s%s", e.code, signal, e.out, e.err)
 		}

@@ -30,25 +30,33 @@ func (f *field) killedAt(m *slowfs.Mount, rule slowfs.Rule, begin func(*exec.Cmd
 	if _, ok := program.hits(hold); !ok {
 		return false, program.end()
 	}
-	program.signal(unix.SIGKILL)
-	until(f.t, "the threads that wait for nothing to be dead", func() bool { return !program.running() || program.doomed() })
-	hold.End()
-	if e := program.end(); e.code != -1 {
-		f.t.Errorf("exit %d of a process that was killed:\n%s%s", e.code, e.out, e.err)
-	}
+	program.kill(hold)
 	return true, ended{}
+}
+
+// kill kills the program while a rule holds one of its operations, and lets that go when
+// the program is dead.
+func (p *program) kill(hold *slowfs.Active) {
+	p.t.Helper()
+	p.endedBy(unix.SIGKILL, hold)
+	if e := p.end(); e.code != -1 {
+		p.t.Errorf("exit %d of a process that was killed:\n%s%s", e.code, e.out, e.err)
+	}
 }
 
 // doomed reports whether nothing of a killed process runs but what waits
 // uninterruptibly.
-func (p *program) doomed() bool {
+func (p *program) doomed() bool { return p.only("DZX") }
+
+// only reports whether all threads are in one of these states of proc(5).
+func (p *program) only(states string) bool {
 	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.cmd.Process.Pid))
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	for _, thread := range threads {
 		stat, _ := os.ReadFile(thread) // it may have ended
-		if _, rest, ok := strings.Cut(string(stat), ") "); ok && rest[0] != 'D' && rest[0] != 'Z' && rest[0] != 'X' {
+		if _, rest, ok := strings.Cut(string(stat), ") "); ok && !strings.ContainsRune(states, rune(rest[0])) {
 			return false
 		}
 	}

@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"fmt"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"capstan/internal/capstantest"
+	"capstan/internal/capstantest/slowfs"
 )
 
 // prose gives text of n bytes that compresses to about a quarter.
@@ -28,18 +30,18 @@ func prose(seed uint64, n int) []byte {
 func TestLockedJob(t *testing.T) {
 	t.Parallel()
 	f := newField(t)
-	write(t, filepath.Join(f.data, "text"), prose(40, 24<<20))
+	write(t, filepath.Join(f.data, "text"), prose(40, 12<<20))
 	other := filepath.Join(f.dir, "other")
 	garden(t, other, 41)
-	slow := []string{"backup", f.data, "--to", f.vol, "--level", "19", "--archive-size", "1MiB"}
+	m := f.slowly(f.vol)
+	slow := []string{"backup", f.data, "--to", f.vol, "--level", "3", "--archive-size", "1MiB"}
+	// No other operation is held: the other job uses the volume.
+	second := slowfs.Rule{Op: slowfs.Rename, Name: "backup_*_0002.*", Times: 1, Hold: true}
+	hold := m.Add(second)
 	first := f.start(slow...)
-	until(t, "the lock", func() bool {
-		notes, err := filepath.Glob(filepath.Join(f.dir, "home", "locks", "job-*.json"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return len(notes) > 0 || !first.running()
-	})
+	if _, ok := first.hits(hold); !ok {
+		t.Fatal(first.end().err)
+	}
 	holder := fmt.Sprintf("process %d", first.cmd.Process.Pid)
 	f.exits(11, slow, holder)
 	f.exits(11, []string{"backup", f.data, "--to", f.vol}, holder) // the same job with other settings
@@ -50,17 +52,14 @@ func TestLockedJob(t *testing.T) {
 	for _, args := range [][]string{{"sets"}, {"ls", "latest"}, {"verify"}, {"catalog", "check"}} {
 		f.run(args...)
 	}
-	first.signal(unix.SIGINT)
+	first.told(unix.SIGINT)
+	hold.End()
 	f.check(first.end(), 130, slow)
 
 	// The lock is gone with its holder, also if that is killed.
-	first = f.start(slow...)
-	until(t, "the next run", func() bool {
-		sets := f.sets()
-		return len(sets) > 0 && sets[0].Status == "running" || !first.running()
-	})
-	first.signal(unix.SIGKILL)
-	first.end()
+	if killed, e := f.killedAt(m, slowfs.Rule{Op: slowfs.Rename, Name: "backup_*", After: 1}, (*exec.Cmd).Start, slow...); !killed {
+		t.Fatalf("it ended before: exit %d\n%s", e.code, e.err)
+	}
 	f.run("backup", f.data, "--to", f.vol, "--archive-size", "1MiB")
 	sets := f.sets()
 	if len(sets) != 2 {

@@ -30,7 +30,7 @@ func TestPgLocks(t *testing.T) {
 	f.exits(1, []string{"pg", "locks", "postgres://127.0.0.1:1/nowhere"}, "127.0.0.1:1")
 
 	watch := f.start("pg", "locks", url, "--watch", "200ms")
-	looked(t, s)
+	watch.says("nobody waits for a lock")
 	reader, ddl := s.Conn("postgres"), s.Conn("postgres")
 	if _, err := reader.PgConn().Exec(t.Context(), "BEGIN; SELECT * FROM orders").ReadAll(); err != nil {
 		t.Fatal(err)
@@ -65,27 +65,21 @@ func TestPgLocks(t *testing.T) {
 		len(report.Advice) != 1 || report.Advice[0].PID != holder || report.Dump.Slots != 4 {
 		t.Errorf("%+v", report)
 	}
-	looked(t, s)
+	watch.says("public.orders")
 	if _, err := reader.Exec(t.Context(), "COMMIT"); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-altered; err != nil {
 		t.Fatal(err)
 	}
-	looked(t, s)
+	until(t, "the watch to see that nobody waits any more", func() bool {
+		_, after, found := strings.Cut(watch.out.String(), "public.orders")
+		return !watch.running() || found && strings.Contains(after, "nobody waits")
+	})
 	watch.signal(unix.SIGINT)
 	e := watch.end()
 	before, after, found := strings.Cut(e.out, "public.orders")
 	if e.code != 130 || !found || !strings.Contains(before, "nobody waits") || !strings.Contains(after, "nobody waits") {
 		t.Errorf("the watch: exit %d\n%s%s", e.code, e.out, e.err)
 	}
-}
-
-// looked waits until a watch has looked at what is so by now.
-func looked(t *testing.T, s *pgtest.Server) {
-	t.Helper()
-	now := s.Text("SELECT clock_timestamp()")
-	pgtest.Eventually(t, 2*time.Minute, func() (bool, string) {
-		return s.Text("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'capstan' AND state = 'idle' AND query LIKE '%pg_blocking_pids%' AND query_start > '"+now+"'") == "1", "the watch does not look"
-	})
 }

@@ -14,8 +14,6 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"capstan/internal/capstantest/powerloss"
 	"capstan/internal/capstantest/slowfs"
 	"capstan/internal/disk"
@@ -245,10 +243,7 @@ func (s *outage) carryOut(m *slowfs.Mount, i int) {
 	if _, ok := p.hits(hold); !ok {
 		s.t.Fatalf("%q did not come to its kill: %s", st.args, p.end().err)
 	}
-	p.signal(unix.SIGKILL)
-	until(s.t, "the threads that wait for nothing to be dead", func() bool { return !p.running() || p.doomed() })
-	hold.End()
-	p.end()
+	p.kill(hold)
 }
 
 const earlierBoot = "6f1c9a52-0d5b-4c5e-9d39-2b4f7a1c0e11"

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -29,9 +30,28 @@ type program struct {
 	t    *testing.T
 	args []string
 	cmd  *exec.Cmd
-	out  strings.Builder
-	err  strings.Builder
+	out  saying
+	err  saying
 	done chan struct{}
+	note string // a file that it makes when it has heard a signal
+}
+
+// saying is what a program has said so far on one of its streams.
+type saying struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (s *saying) Write(text []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(text)
+}
+
+func (s *saying) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
 }
 
 // ended is what became of a program.
@@ -51,7 +71,8 @@ func (f *field) start(args ...string) *program {
 // its stdout leads elsewhere.
 func (f *field) launch(cmd *exec.Cmd, begin func(*exec.Cmd) error) *program {
 	f.t.Helper()
-	p := &program{t: f.t, args: cmd.Args[1:], cmd: cmd, done: make(chan struct{})}
+	p := &program{t: f.t, args: cmd.Args[1:], cmd: cmd, done: make(chan struct{}), note: filepath.Join(f.t.TempDir(), "heard")}
+	p.cmd.Env = append(p.cmd.Env, heardVariable+"="+p.note)
 	p.cmd.Stderr = &p.err
 	if p.cmd.Stdout == nil {
 		p.cmd.Stdout = &p.out
@@ -84,6 +105,22 @@ func (p *program) signal(s syscall.Signal) {
 	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		p.t.Errorf("signal %s: %v", s, err)
 	}
+}
+
+// told sends a signal that the program shall hear, and waits until it has, or has ended:
+// what is held until then goes on when the program knows.
+func (p *program) told(s syscall.Signal) {
+	p.t.Helper()
+	p.signal(s)
+	until(p.t, "the program to hear of "+s.String(), func() bool { return !p.running() || exists(p.note) })
+}
+
+// says waits until the program has said something, in these words, or has ended.
+func (p *program) says(words string) {
+	p.t.Helper()
+	until(p.t, "the program to say: "+words, func() bool {
+		return !p.running() || strings.Contains(p.out.String(), words) || strings.Contains(p.err.String(), words)
+	})
 }
 
 // heard waits until the program has its catalog open: since then it wants to hear

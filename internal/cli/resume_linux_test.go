@@ -2,12 +2,13 @@ package cli_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"capstan/internal/capstantest"
+	"capstan/internal/capstantest/slowfs"
 )
 
 // resumeStart makes a tree of some ninety random files in four directories.
@@ -17,17 +18,14 @@ for d in a a/deep b c; do for n in $(seq 0 21); do head -c 200000 /dev/urandom >
 ln -s nowhere c/link; echo plain > d/plain
 `
 
-// killed starts a backup of the field's tree and kills it when a few archives are
-// sealed and more are to come.
-func (f *field) killed(args ...string) {
+// killed starts a backup of the field's tree and kills it when so many archives are
+// sealed and the next one is to be.
+func (f *field) killed(sealed int, args ...string) {
 	f.t.Helper()
-	p := f.start(args...)
-	until(f.t, "three sealed archives", func() bool {
-		sealed, err := filepath.Glob(filepath.Join(f.vol, "20*_*", "backup_*.tar.zst"))
-		return err == nil && len(sealed) >= 3 || !p.running()
-	})
-	p.signal(syscall.SIGKILL)
-	p.end()
+	rule := slowfs.Rule{Op: slowfs.Rename, Name: "backup_*", After: sealed}
+	if killed, e := f.killedAt(f.slowly(f.vol), rule, (*exec.Cmd).Start, args...); !killed {
+		f.t.Fatalf("it ended before: exit %d\n%s", e.code, e.err)
+	}
 }
 
 // TestResumeAfterChanges kills a backup, changes what it has stored already, and
@@ -58,7 +56,7 @@ func TestResumeAfterChanges(t *testing.T) {
 			}
 			f.shell(f.data, resumeStart)
 			args := []string{"backup", f.data, "--to", f.vol, "--archive-size", "1MiB"}
-			f.killed(args...)
+			f.killed(3, args...)
 			f.shell(f.data, c.change)
 			f.run(append(args, c.flags...)...)
 			set := f.onlySet()

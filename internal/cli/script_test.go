@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,10 +24,28 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"capstan": func() {
 			ctx, stop := cli.Signals(context.Background())
+			notes(ctx)
 			code := cli.Run(ctx, os.Args[1:], cli.Streams{Out: os.Stdout, Err: os.Stderr})
 			stop()
 			os.Exit(code)
 		},
+	})
+}
+
+// heardVariable names the variable with the path of a file that the program makes when
+// it has heard a signal: what a test holds until then meets a program that knows.
+const heardVariable = "CAPSTAN_TEST_HEARD"
+
+// notes makes the file of heardVariable when a signal has ended ctx.
+func notes(ctx context.Context) {
+	path := os.Getenv(heardVariable)
+	if path == "" {
+		return
+	}
+	context.AfterFunc(ctx, func() {
+		if !errors.Is(context.Cause(ctx), context.Canceled) { // else the program is over by itself
+			_ = os.WriteFile(path, nil, 0o600) // the test notices that it does not come
+		}
 	})
 }
 

@@ -3,7 +3,6 @@ package cli_test
 import (
 	"path/filepath"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -18,19 +17,20 @@ func TestStuckVolume(t *testing.T) {
 	f := newField(t)
 	f.copies = 2
 	garden(t, f.data, 31)
+	f.inMemory(f.vol, filepath.Join(f.dir, "home"))
 	stuck := filepath.Join(f.dir, "stuck")
 	m := f.slowly(stuck)
 	hold := m.Add(slowfs.Rule{Op: slowfs.Write, Name: "backup_*", After: 3, Hold: true})
 	backup := []string{
 		"backup", f.data, "--to", f.vol, "--to", stuck, "--archive-size", "1MiB",
-		"--stall-warn", "1s", "--stall-fail", "3s", "--log-file", filepath.Join(f.dir, "log"),
+		"--stall-warn", "1s", "--stall-fail", "5s", "--log-file", filepath.Join(f.dir, "log"),
 	}
 	p := f.start(backup...)
 	if _, ok := p.hits(hold); !ok {
 		t.Fatal(p.end().err)
 	}
-	until(t, "the program to have said all", func() bool { return exists(filepath.Join(f.vol, "2*", "SHA256SUMS.sig")) })
-	if !p.within(verdict / 8) {
+	until(t, "the program to be over, but for a write that the kernel does not let go", func() bool { return !p.running() || p.doomed() })
+	if !p.running() {
 		t.Error("it ended while a write hangs that the kernel does not let go")
 	}
 	hold.End()
@@ -63,11 +63,12 @@ func TestStoppedVolumeOfTwo(t *testing.T) {
 	f := newField(t)
 	f.copies = 2
 	garden(t, f.data, 31)
+	f.inMemory(f.vol, filepath.Join(f.dir, "home"))
 	stopped := filepath.Join(f.dir, "stopped")
 	m := f.slowly(stopped)
-	mark := m.Add(slowfs.Rule{Op: slowfs.Write, Name: "*_0004.*", Delay: 500 * time.Millisecond})
+	mark := m.Add(slowfs.Rule{Op: slowfs.Write, Name: "*_0004.*", Hold: true}) // until the server stands still
 	backup := []string{
-		"backup", f.data, "--to", f.vol, "--to", stopped, "--archive-size", "1MiB", "--stall-warn", "1s", "--stall-fail", "3s",
+		"backup", f.data, "--to", f.vol, "--to", stopped, "--archive-size", "1MiB", "--stall-warn", "1s", "--stall-fail", "5s",
 	}
 	p := f.start(backup...)
 	if _, ok := p.hits(mark); !ok {
@@ -80,6 +81,7 @@ func TestStoppedVolumeOfTwo(t *testing.T) {
 	// Who does not need the volume is not held up by it.
 	until(t, "the volume to be given up", func() bool { return f.onlySet().Status == "partial" })
 	m.Continue()
+	mark.End()
 	f.check(p.end(), 3, backup,
 		"stalled: stage copy to "+stopped+" has been waiting for volume ("+stopped+")",
 		"cut off: stage copy to "+stopped, "at backup_2",
@@ -99,9 +101,10 @@ func TestStalledVolume(t *testing.T) {
 	t.Parallel()
 	f := newField(t)
 	garden(t, f.data, 31)
+	f.inMemory(filepath.Join(f.dir, "home"))
 	m := f.slowly(f.vol)
 	hold := m.Add(slowfs.Rule{Op: slowfs.Write, Name: "backup_*", After: 3, Hold: true})
-	backup := []string{"backup", f.data, "--to", f.vol, "--archive-size", "1MiB", "--stall-warn", "1s", "--stall-fail", "2s"}
+	backup := []string{"backup", f.data, "--to", f.vol, "--archive-size", "1MiB", "--stall-warn", "1s", "--stall-fail", "5s"}
 	p := f.start(backup...)
 	if _, ok := p.hits(hold); !ok {
 		t.Fatal(p.end().err)
@@ -110,7 +113,7 @@ func TestStalledVolume(t *testing.T) {
 	hold.End()
 	f.check(p.end(), 1, backup,
 		"stalled: stage write has been waiting for volume ("+f.vol+") for",
-		"safe: sealed archives are on the volume; next: it is cut off after 2s; look at what it waits for",
+		"safe: sealed archives are on the volume; next: it is cut off after 5s; look at what it waits for",
 		"error: run: stalled: stage write", "the stacks are in ",
 	)
 	f.stopped(f.onlySet(), false)

@@ -100,16 +100,10 @@ var troubles = map[string]trouble{
 		line: "warning: volume … is given up for this run: …: it has no capstan-volume.json; is it mounted?", code: 3,
 		cause: func(c *crash) []string {
 			c.run(c.args...)
-			if err := os.Rename(c.volumes[1]+" below/capstan-volume.json", c.dir+"/marker"); err != nil {
-				c.t.Fatal(err)
-			}
+			c.undo = damage(c.t, c.volumes[1]+" below/capstan-volume.json", func([]byte) []byte { return nil })
 			return []string{"--attempts", "1"}
 		},
-		mend: func(c *crash) {
-			if err := os.Rename(c.dir+"/marker", c.volumes[1]+" below/capstan-volume.json"); err != nil {
-				c.t.Error(err)
-			}
-		},
+		mend: func(c *crash) { c.undo() },
 	},
 	"one error of a volume": {
 		line: "warning: backup_… on …: attempt 1 of 5 failed, the next is in …: write …: input/output error",

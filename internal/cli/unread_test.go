@@ -16,8 +16,8 @@ import (
 )
 
 // patience is how long a command may take before it counts as hung. It is a
-// verdict on hanging, not on speed.
-const patience = 90 * time.Second
+// verdict on hanging, not on speed: the machine may be busy with much else.
+const patience = 8 * time.Minute
 
 // field is a place to run commands in: a home, a tree, a volume.
 type field struct {

@@ -77,25 +77,22 @@ func Stop(ctx context.Context, env Env, cluster *pg.Cluster, options StopOptions
 	began := time.Now()
 	control, err := cluster.Control(ctx)
 	if err != nil {
-		return StopSummary{}, err
+		return StopSummary{}, s.notBegun(ctx, err)
 	}
 	s.summary = StopSummary{
 		Type: "summary", Data: cluster.Dir, SystemID: fmt.Sprint(control.SystemID), Major: cluster.Major, Status: NotBegun,
 		Phases: []PhaseTime{}, Actions: []string{}, Pending: []Change{}, DryRun: options.DryRun,
 	}
 	if s.observer, err = NewObserver(ctx, cluster, options.ClusterName); err != nil {
-		return s.summary, err
+		return s.summary, s.notBegun(ctx, err)
 	}
 	if options.DryRun {
 		err = s.plan(ctx)
 	} else {
 		err = s.run(ctx)
 	}
-	if errors.Is(context.Cause(ctx), errTimeout) && err != nil && !s.told && s.summary.Status == NotBegun {
-		err = &capstan.Error{
-			Op: "stop", Object: cluster.Dir, Err: fmt.Errorf("not begun within %s: %w", options.Timeout, err),
-			Safe: "the server was not told to stop, and what was changed for it was put back", Next: "capstan pg stop-check -D " + cluster.Dir,
-		}
+	if !s.told && s.summary.Status == NotBegun {
+		err = s.notBegun(ctx, err)
 	}
 	s.leave()
 	s.summary.Seconds = time.Since(began).Seconds()
@@ -103,6 +100,18 @@ func Stop(ctx context.Context, env Env, cluster *pg.Cluster, options StopOptions
 		s.summary.State = control.State.String()
 	}
 	return s.summary, err
+}
+
+// notBegun gives an error of before the server was told to stop; it says so where the
+// time was over by then.
+func (s *stopper) notBegun(ctx context.Context, err error) error {
+	if err == nil || !errors.Is(context.Cause(ctx), errTimeout) {
+		return err
+	}
+	return &capstan.Error{
+		Op: "stop", Object: s.cluster.Dir, Err: fmt.Errorf("not begun within %s: %w", s.options.Timeout, err),
+		Safe: "the server was not told to stop, and what was changed for it was put back", Next: "capstan pg stop-check -D " + s.cluster.Dir,
+	}
 }
 
 // stopper is one stop. One goroutine uses it.

@@ -2,6 +2,7 @@ package pgtest
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -115,14 +116,37 @@ func socketDir(tb testing.TB) string {
 	return dir
 }
 
+// freePort gives a TCP port that is the test's until its end: of those that the kernel
+// gives to nobody by itself, neither to a client nor for port 0, one that is free and
+// that no other test has locked.
 func freePort(tb testing.TB) int {
 	tb.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // returns at once
-	if err != nil {
-		tb.Fatal(err)
+	const first, ports = 20000, 12000 // below 32768, where the kernel's own begin
+	begin := rand.IntN(ports)
+	for i := range ports {
+		port := first + (begin+i)%ports
+		path := filepath.Join(os.TempDir(), "capstan-test-port-"+strconv.Itoa(port))
+		lock, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o666)
+		if err != nil {
+			continue // another user's
+		}
+		if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil && isFree(port) {
+			tb.Cleanup(func() { _ = lock.Close() }) // the file stays: who has just opened it locks the same one
+			return port
+		}
+		_ = lock.Close()
 	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port // of a TCP listener
+	tb.Fatalf("no port from %d to %d is free", first, first+ports-1)
+	return 0
+}
+
+// isFree reports whether nobody listens on a port.
+func isFree(port int) bool {
+	listener, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port)) //nolint:noctx // returns at once
+	if err != nil {
+		return false
+	}
+	return listener.Close() == nil
 }
 
 // DSN is the connection string of a database in the form of keywords, as a
