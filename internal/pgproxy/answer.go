@@ -95,6 +95,11 @@ func (v *serving) copy(sql string) error {
 	}
 	parsed.Setting = v.restriction
 	v.seen.Copies = append(v.seen.Copies, parsed)
+	if len(v.seen.Copies) == 1 && v.Copying != nil {
+		if err := v.Copying(parsed); err != nil {
+			return v.refuse(err)
+		}
+	}
 	v.client.Send(&pgproto3.CopyOutResponse{ColumnFormatCodes: []uint16{}})
 	v.client.Send(&pgproto3.CopyData{Data: marker(len(v.seen.Copies) - 1)})
 	v.client.Send(&pgproto3.CopyDone{})

@@ -18,8 +18,8 @@
 // one after an error of the server). Whatever way it is encrypted and authenticated,
 // pg_dump need not know: it connects to the socket alone.
 //
-// Errors: what the server refused is its *pgconn.PgError, what Admit refused is its
-// error; pg_dump has then been told, and fails.
+// Errors: what the server refused is its *pgconn.PgError, what Admit or Copying refused is
+// its error; pg_dump has then been told, and fails.
 //
 // Blocking: Serve ends with pg_dump's session or with its context, at once. Memory
 // does not grow with results, only with the transcript.

@@ -66,6 +66,9 @@ type Session struct {
 	// Admit is called once, when pg_dump has locked all it wants; its error ends the
 	// dump. nil admits all.
 	Admit func(locks []string) error
+	// Copying is called once, with the first COPY: pg_dump has then written its table of
+	// contents. Its error ends the dump. nil lets it go on to its end.
+	Copying func(first Copy) error
 }
 
 // Serve waits for pg_dump to connect and serves it until it ends its session. The

@@ -64,6 +64,24 @@ func parseCopy(sql string) (Copy, error) {
 	return c, nil
 }
 
+// restoreEnd is how the statement ends by which a table of contents has data restored.
+const restoreEnd = " FROM stdin;\n"
+
+// Reading gives the statement with which pg_dump (13 to 18) reads the whole of a table:
+// its columns are those of the statement by which its data is restored, in which the
+// name may be that of the partitions' root. It is not for tables of which a part is
+// read. ok is false for a form that is not known.
+func Reading(table, restoring string) (c Copy, ok bool) {
+	rest, isCopy := strings.CutPrefix(restoring, copyBegin)
+	rest, isRestore := strings.CutSuffix(rest, restoreEnd)
+	_, columns, named := cutName(rest)
+	if !isCopy || !isRestore || !named || !strings.HasPrefix(columns, " ") { // without columns there are two blanks
+		return Copy{}, false
+	}
+	c, err := parseCopy(copyBegin + table + columns + copyEnd)
+	return c, err == nil && c.Table == table && !c.Query
+}
+
 // parseLock gives the tables of "LOCK TABLE a, b IN ACCESS SHARE MODE".
 func parseLock(sql string) ([]string, error) {
 	rest, isLock := strings.CutPrefix(strings.TrimSuffix(sql, ";"), lockBegin)

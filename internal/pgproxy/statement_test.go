@@ -89,3 +89,26 @@ func FuzzStatements(f *testing.F) {
 		}
 	})
 }
+
+// What reads a table is known from what restores it.
+func TestReading(t *testing.T) {
+	t.Parallel()
+	for restoring, want := range map[string]Copy{
+		"COPY public.t (a, \"b c\") FROM stdin;\n":         {SQL: "COPY public.t (a, \"b c\") TO stdout", Table: "public.t", Columns: "a, \"b c\""},
+		"COPY public.\"the root (of\" (a) FROM stdin;\n":   {SQL: "COPY public.t (a) TO stdout", Table: "public.t", Columns: "a"},
+		"COPY public.t  FROM stdin;\n":                     {SQL: "COPY public.t  TO stdout", Table: "public.t"},
+		"COPY public.t (\" FROM stdin;\n\") FROM stdin;\n": {SQL: "COPY public.t (\" FROM stdin;\n\") TO stdout", Table: "public.t", Columns: "\" FROM stdin;\n\""},
+	} {
+		if got, ok := Reading("public.t", restoring); !ok || got != want {
+			t.Errorf("%q: %+v, %v", restoring, got, ok)
+		}
+	}
+	for _, restoring := range []string{
+		"", "COPY public.t (a) FROM stdin;", "COPY public.t FROM stdin;\n", "COPY public.t (a) FROM stdin WITH x;\n", "COPY public.t (a FROM stdin;\n",
+		"COPY public.t a) FROM stdin;\n", "COPY public.t (a) b FROM stdin;\n", "COPY (SELECT a FROM public.t) FROM stdin;\n", "INSERT INTO public.t (a) FROM stdin;\n",
+	} {
+		if got, ok := Reading("public.t", restoring); ok {
+			t.Errorf("%q: %+v", restoring, got)
+		}
+	}
+}

@@ -3,12 +3,14 @@ package pgtoc
 import (
 	"bytes"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"capstan"
 )
@@ -93,17 +95,70 @@ func TestCompress(t *testing.T) {
 	}
 }
 
+// What is read as it comes is what is read whole, in pieces of any length; so is the
+// copy with another compression.
+func TestStreamed(t *testing.T) {
+	t.Parallel()
+	for name, data := range golden(t) {
+		whole := parse(t, data)
+		for what, from := range map[string]io.Reader{"at once": bytes.NewReader(data), "by the byte": iotest.OneByteReader(bytes.NewReader(data))} {
+			got := &Archive{}
+			head, err := Scan(from, func(_ *Archive, e *Entry) error {
+				kept := *e
+				kept.DependsOn = append([]int32(nil), e.DependsOn...)
+				got.Entries = append(got.Entries, kept)
+				return nil
+			})
+			if err != nil {
+				t.Fatalf("%s, %s: %v", name, what, err)
+			}
+			head.Entries = got.Entries
+			if !bytes.Equal(head.Append(nil), data) {
+				t.Errorf("%s, %s: it is not what was read whole", name, what)
+			}
+		}
+		if _, err := Scan(bytes.NewReader(data), func(*Archive, *Entry) error { return io.ErrClosedPipe }); !errors.Is(err, io.ErrClosedPipe) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := Scan(iotest.TimeoutReader(iotest.OneByteReader(bytes.NewReader(data))), func(*Archive, *Entry) error { return nil }); !errors.Is(err, iotest.ErrTimeout) {
+			t.Errorf("%s: %v", name, err)
+		}
+		for _, c := range []Compression{CompressionNone, CompressionGzip, CompressionZstd} {
+			whole.Compress(c)
+			var copied bytes.Buffer
+			if err := Recompress(&copied, iotest.HalfReader(bytes.NewReader(data)), c); err != nil || !bytes.Equal(copied.Bytes(), whole.Append(nil)) {
+				t.Errorf("%s with compression %d: %v, %d bytes", name, c, err, copied.Len())
+			}
+		}
+		for _, cut := range []int{0, headSize - 1, headSize} {
+			if err := Recompress(io.Discard, bytes.NewReader(data[:cut]), CompressionNone); !errors.Is(err, capstan.ErrDamaged) {
+				t.Errorf("%s cut at %d: %v", name, cut, err)
+			}
+		}
+	}
+}
+
 // A file that was cut off, or goes on after its end, is damaged.
 func TestCutIsSeen(t *testing.T) {
 	t.Parallel()
 	for name, data := range golden(t) {
+		scan := func(data []byte) error {
+			_, err := Scan(bytes.NewReader(data), func(*Archive, *Entry) error { return nil })
+			return err
+		}
 		for end := 0; end < len(data); end += 1 + end/256 { // each of the first, then ever fewer
 			if _, err := Parse(data[:end]); !errors.Is(err, capstan.ErrDamaged) {
 				t.Fatalf("%s cut at %d: %v", name, end, err)
 			}
+			if err := scan(data[:end]); !errors.Is(err, capstan.ErrDamaged) {
+				t.Fatalf("%s cut at %d, streamed: %v", name, end, err)
+			}
 		}
 		if _, err := Parse(append(slices.Clone(data), 0)); !errors.Is(err, capstan.ErrDamaged) {
 			t.Errorf("%s with a byte more: %v", name, err)
+		}
+		if err := scan(append(slices.Clone(data), 0)); !errors.Is(err, capstan.ErrDamaged) {
+			t.Errorf("%s with a byte more, streamed: %v", name, err)
 		}
 	}
 }

@@ -2,7 +2,11 @@ package pgtoc
 
 import (
 	"encoding/binary"
+	"fmt"
+	"io"
 	"strconv"
+
+	"capstan"
 )
 
 // Append appends the file that the archive is to dst. Fields that the version does
@@ -10,11 +14,7 @@ import (
 func (a *Archive) Append(dst []byte) []byte {
 	dst = append(dst, magic...)
 	dst = append(dst, a.Version.Major, a.Version.Minor, a.Version.Revision, intSize, offSize, a.Format)
-	if a.Version.hasAlgorithm() {
-		dst = append(dst, byte(a.Compression))
-	} else {
-		dst = appendInt(dst, int32(a.Compression))
-	}
+	dst = a.appendCompression(dst)
 	for _, field := range a.Created {
 		dst = appendInt(dst, field)
 	}
@@ -44,6 +44,39 @@ func (e *Entry) append(dst []byte, v Version) []byte {
 		dst = appendTexts(dst, Some(strconv.Itoa(int(id))))
 	}
 	return appendTexts(dst, Text{}, e.File)
+}
+
+// Recompress copies a toc.dat and sets what its header says of the compression. It
+// looks no further than at that.
+func Recompress(to io.Writer, from io.Reader, c Compression) error {
+	head := make([]byte, headSize)
+	if _, err := io.ReadFull(from, head); err != nil {
+		return fmt.Errorf("toc.dat has no header: %w: %w", err, capstan.ErrDamaged)
+	}
+	a := &Archive{Version: Version{head[len(magic)], head[len(magic)+1], head[len(magic)+2]}}
+	if string(head[:len(magic)]) != magic || !a.Version.known() {
+		return fmt.Errorf("toc.dat begins with %q: %w", head, capstan.ErrDamaged)
+	}
+	a.Compress(c)
+	field := a.appendCompression(nil)
+	if _, err := io.CopyN(io.Discard, from, int64(len(field))); err != nil {
+		return fmt.Errorf("toc.dat has no header: %w: %w", err, capstan.ErrDamaged)
+	}
+	if _, err := to.Write(append(head, field...)); err != nil {
+		return err
+	}
+	_, err := io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, window))
+	return err
+}
+
+// headSize is that of what comes before the compression, in every version.
+const headSize = len(magic) + 6
+
+func (a *Archive) appendCompression(dst []byte) []byte {
+	if a.Version.hasAlgorithm() {
+		return append(dst, byte(a.Compression))
+	}
+	return appendInt(dst, int32(a.Compression))
 }
 
 // appendInt writes a sign, then the amount, lowest byte first.

@@ -81,11 +81,11 @@ func (t *directory) path(name string) string { return filepath.Join(t.part, body
 // fresh gives the path of the dump's directory, in which nothing is.
 func (t *directory) fresh() (string, error) {
 	body := filepath.Join(t.part, bodyName)
-	return body, t.clear(body)
+	return body, t.clear(body, "")
 }
 
-// clear removes a flat directory.
-func (t *directory) clear(dir string) error {
+// clear removes a flat directory, or all that is in it but one file.
+func (t *directory) clear(dir, kept string) error {
 	entries, err := t.disk.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -94,9 +94,15 @@ func (t *directory) clear(dir string) error {
 		return err
 	}
 	for _, entry := range entries {
+		if entry.Name() == kept {
+			continue
+		}
 		if err := t.disk.Remove(filepath.Join(dir, entry.Name())); err != nil {
 			return err
 		}
+	}
+	if kept != "" {
+		return nil
 	}
 	return t.disk.Remove(dir)
 }
@@ -119,11 +125,11 @@ func (t *directory) publish() error {
 // close removes what is beside the dump. Of a dump that was not published that is all
 // of it.
 func (t *directory) close() error {
-	err := t.clear(filepath.Join(t.part, bodyName))
+	err := t.clear(filepath.Join(t.part, bodyName), "")
 	// The lock's file goes before the lock: whoever opens it in between has a file
 	// without a name, and fails at his next step.
 	if err == nil {
-		err = t.clear(t.part)
+		err = t.clear(t.part, "")
 	}
 	return errors.Join(err, t.lock.Close())
 }

@@ -16,7 +16,6 @@ import (
 	"capstan"
 	"capstan/internal/pg"
 	"capstan/internal/pgcopy"
-	"capstan/internal/pgtoc"
 	"capstan/internal/progress"
 	"capstan/internal/rowsum"
 )
@@ -416,19 +415,11 @@ func (d *dump) wrote(c *datum, r pgcopy.Result) {
 // seal writes the table of contents with the compression that the files have, makes
 // the rest durable, and gives the dump its name.
 func (d *dump) seal(h *held, r *Receipt) error {
-	switch d.options.Codec {
-	case capstan.CodecZstd:
-		h.toc.Compress(pgtoc.CompressionZstd)
-	case capstan.CodecGzip:
-		h.toc.Compress(pgtoc.CompressionGzip)
-	case capstan.CodecNone:
-		h.toc.Compress(pgtoc.CompressionNone)
-	}
-	contents := h.toc.Append(nil)
-	if err := d.env.Disk.Replace(d.directory.path(tocName), contents); err != nil {
+	var err error
+	if r.Contents, err = d.sealContents(); err != nil {
 		return err
 	}
-	r.HashMethod, r.Contents = rowsum.Method, ReceiptOf(contents)
+	r.HashMethod = rowsum.Method
 	for _, name := range h.large {
 		list, err := d.env.Disk.ReadFile(d.directory.path(name), listLimit)
 		if err != nil {

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -225,15 +226,29 @@ func (d *dump) learn(ctx context.Context, h *held, dir string) error {
 		}
 		return nil
 	}
-	seen, err := d.runPgDump(ctx, pgproxy.Session{Conn: h.guard, Lent: true, Admit: admit}, dir)
-	if err != nil {
+	copying := func(first pgproxy.Copy) (err error) {
+		h.contents, err = d.deduce(dir, h.tables, first)
+		if errors.Is(err, errUnsure) || err == nil && len(h.large) > 0 { // which ones there are, is listed at the end
+			return nil
+		}
+		return cmp.Or(err, errLearnt)
+	}
+	seen, err := d.runPgDump(ctx, pgproxy.Session{Conn: h.guard, Lent: true, Admit: admit, Copying: copying}, dir)
+	switch {
+	case errors.Is(err, errLearnt):
+		// The file that pg_dump had begun would be taken for the table's.
+		if err := d.directory.clear(dir, tocName); err != nil {
+			return err
+		}
+	case err != nil:
 		return err
+	default:
+		if h.contents, err = d.told(dir, seen.Copies); err != nil {
+			return err
+		}
 	}
 	if !slices.Equal(seen.Settings, d.settings) {
 		return fmt.Errorf("pg_dump sets its session up in another way than a moment ago: %q, not %q", seen.Settings, d.settings)
-	}
-	if h.contents, err = readContents(d.env.Disk, dir, seen.Copies); err != nil {
-		return err
 	}
 	return d.join(ctx, h, known)
 }

@@ -81,6 +81,9 @@ func (d *dump) readLarge(ctx context.Context, conn *pgconn.PgConn, objects []lar
 // readObject writes one object, of which the beginning was read already.
 func (d *dump) readObject(ctx context.Context, stage *progress.Stage, conn *pgconn.PgConn, f *frames, o largeObject, piece []byte) (err error) {
 	stage.Object(o.oid)
+	if err := d.env.Disk.Remove(d.directory.path(o.file)); err != nil { // it is empty: pg_dump was given nothing
+		return err
+	}
 	file, err := d.create(o.file, "large object "+o.oid)
 	if err != nil {
 		return err

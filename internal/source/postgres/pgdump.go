@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -13,10 +12,8 @@ import (
 
 	"capstan"
 	"capstan/internal/codec"
-	"capstan/internal/disk"
 	"capstan/internal/pg"
 	"capstan/internal/pgproxy"
-	"capstan/internal/pgtoc"
 	"capstan/internal/process"
 )
 
@@ -78,7 +75,7 @@ func (d *dump) runPgDump(ctx context.Context, session pgproxy.Session, dir strin
 		return o.seen, context.Cause(ctx)
 	}
 	refused := &pgconn.PgError{}
-	if errors.Is(o.err, errScouted) || errors.As(o.err, new(*missingError)) || errors.As(o.err, &refused) {
+	if errors.Is(o.err, errScouted) || errors.Is(o.err, errLearnt) || errors.As(o.err, new(*missingError)) || errors.As(o.err, &refused) {
 		return o.seen, o.err
 	}
 	if failed != nil {
@@ -99,89 +96,6 @@ type missingError struct{ names []string }
 
 func (e *missingError) Error() string {
 	return fmt.Sprintf("tables that were not there a moment ago: %s", strings.Join(e.names, ", "))
-}
-
-// contents are what pg_dump has written: the table of contents, and what belongs into
-// which file.
-type contents struct {
-	toc   *pgtoc.Archive
-	data  []*datum
-	large []string // files with lists of large objects
-}
-
-// tocLimit is more than the largest table of contents: that of a million objects.
-const tocLimit = 4 << 30
-
-const tocName = "toc.dat"
-
-// readContents reads a directory that pg_dump has written through the proxy.
-func readContents(fs disk.FS, dir string, copies []pgproxy.Copy) (*contents, error) {
-	raw, err := fs.ReadFile(filepath.Join(dir, tocName), tocLimit)
-	if err != nil {
-		return nil, err
-	}
-	c := &contents{}
-	if c.toc, err = pgtoc.Parse(raw); err != nil {
-		return nil, err
-	}
-	used := make([]bool, len(copies))
-	for i := range c.toc.Entries {
-		e := &c.toc.Entries[i]
-		switch {
-		case !e.Data || e.File.Value == "":
-		case e.Desc.Value == pgtoc.DescLargeObjects:
-			c.large = append(c.large, e.File.Value)
-		case e.Desc.Value == pgtoc.DescTableData:
-			number, err := readMarker(fs, filepath.Join(dir, e.File.Value))
-			if err != nil {
-				return nil, err
-			}
-			if number >= len(copies) || used[number] {
-				return nil, fmt.Errorf("%s holds the mark of statement %d", e.File.Value, number)
-			}
-			used[number] = true
-			c.data = append(c.data, &datum{Copy: copies[number], file: e.File.Value, tag: e.Namespace.Value + "." + e.Tag.Value})
-		default:
-			return nil, fmt.Errorf("pg_dump wrote data of a kind that is not known: %s %s", e.Desc.Value, e.Tag.Value)
-		}
-	}
-	if missing := slices.Index(used, false); missing >= 0 {
-		return nil, fmt.Errorf("no file belongs to %s", copies[missing].SQL)
-	}
-	return c, c.check()
-}
-
-// markerLimit is longer than what pg_dump writes for one marker row.
-const markerLimit = 1 << 10
-
-func readMarker(fs disk.FS, path string) (int, error) {
-	content, err := fs.ReadFile(path, markerLimit)
-	if err != nil {
-		return 0, err
-	}
-	number, ok := pgproxy.ReadMarker(content)
-	if !ok {
-		return 0, fmt.Errorf("%s holds no mark but %q", path, content)
-	}
-	return number, nil
-}
-
-// leaked is an option that newer minor releases keep hidden in their catalogs. A
-// pg_dump that does not know it writes it into the definitions, and servers without it
-// refuse them.
-const leaked = "SET (pg_attver="
-
-func (c *contents) check() error {
-	for i := range c.toc.Entries {
-		if e := &c.toc.Entries[i]; strings.Contains(e.Definition.Value, leaked) {
-			return &capstan.Error{
-				Op: "dump", Object: e.Desc.Value + " " + e.Namespace.Value + "." + e.Tag.Value,
-				Err:  fmt.Errorf("pg_dump %s does not know the option pg_attver of this server (%s) and would write it down; other servers refuse it", c.toc.DumpVersion.Value, c.toc.ServerVersion.Value),
-				Next: "use the pg_dump of the server's own version (--pg-dump)",
-			}
-		}
-	}
-	return nil
 }
 
 // zstdMajor is the version since which pg_restore reads zstd.

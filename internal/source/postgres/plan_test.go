@@ -139,9 +139,6 @@ func TestPartsLieInOrder(t *testing.T) {
 		if err := os.MkdirAll(filepath.Join(dir, bodyName), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if err := d.env.Disk.WriteNew(d.directory.path("1.dat"), []byte("marker")); err != nil {
-			t.Fatal(err)
-		}
 		s := newShare(&table{pages: 8 * partBytes / pageBytes}, &datum{Copy: pgproxy.Copy{Columns: "a"}, file: "1.dat"})
 		var err error
 		if s.spool, err = d.create("1.dat", "t"); err != nil {

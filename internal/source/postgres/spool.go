@@ -73,13 +73,9 @@ type spool struct {
 	file *disk.File
 }
 
-// create makes a data file for what tag names; what pg_dump put in its place is removed.
+// create makes a data file for what tag names.
 func (d *dump) create(name, tag string) (*spool, error) {
-	path := d.directory.path(name)
-	if err := d.env.Disk.Remove(path); err != nil {
-		return nil, err
-	}
-	file, err := d.env.Disk.Create(path + d.options.suffix())
+	file, err := d.env.Disk.Create(d.directory.path(name) + d.options.suffix())
 	if err != nil {
 		return nil, err
 	}

@@ -24,6 +24,8 @@ type table struct {
 	heap         bool   // of the access method that ctid ranges are known of
 	bytes        int64  // on the server, with what lies outside the rows; an estimate for the plan
 	pages        int64  // of the rows themselves
+	// configuration says that an extension has it dumped, perhaps in part.
+	configuration bool
 
 	copies []*datum // what is read of it: one as a rule, none where only its definition is dumped
 }
@@ -51,19 +53,22 @@ func describe(ctx context.Context, conn *pgconn.PgConn, names []string) ([]*tabl
 	if len(names) == 0 {
 		return nil, nil
 	}
-	// pg_table_size also counts maps and the index of what lies outside the rows, which
-	// takes three times as long.
 	rows, err := texts(ctx, conn, `select t.name, n.nspname, c.relname, c.oid, c.relkind, coalesce(m.amname = 'heap', false),
-		case when c.relkind = 'r' and c.reltoastrelid <> 0 then pg_relation_size(c.reltoastrelid) else 0 end,
-		case when c.relkind = 'r' then pg_relation_size(c.oid) else 0 end, current_setting('block_size'), coalesce(pg_relation_filenode(c.oid), 0)
+		case when o.oid is null then 0 when s.steady and pg_stat_get_ins_since_vacuum(o.oid) <= 50 + greatest(o.reltuples, 0) / 10 then o.relpages * b.size
+			else pg_relation_size(o.oid) end,
+		case when c.relkind <> 'r' then 0 when s.steady then c.relpages * b.size else pg_relation_size(c.oid) end,
+		b.size, coalesce(pg_relation_filenode(c.oid), 0), c.oid in (select unnest(e.extconfig) from pg_extension e)
 		from unnest(array[`+literals(names)+`]) with ordinality t(name, nr) join pg_class c on c.oid = t.name::regclass
-		join pg_namespace n on n.oid = c.relnamespace left join pg_am m on m.oid = c.relam order by t.nr`)
+		cross join (select current_setting('block_size')::bigint as size) b
+		cross join lateral (`+steady+`) s
+		join pg_namespace n on n.oid = c.relnamespace left join pg_am m on m.oid = c.relam
+		left join pg_class o on o.oid = c.reltoastrelid and c.relkind = 'r' order by t.nr`)
 	if err != nil {
 		return nil, err
 	}
 	tables := make([]*table, 0, len(rows))
 	for _, row := range rows {
-		t := &table{quoted: row[0], schema: row[1], name: row[2], oid: row[3], kind: row[4], heap: row[5] == "t", filenode: row[9]}
+		t := &table{quoted: row[0], schema: row[1], name: row[2], oid: row[3], kind: row[4], heap: row[5] == "t", filenode: row[9], configuration: row[10] == "t"}
 		var numbers [3]int64
 		for i := range numbers {
 			if numbers[i], err = strconv.ParseInt(row[6+i], 10, 64); err != nil {
@@ -76,6 +81,13 @@ func describe(ctx context.Context, conn *pgconn.PgConn, names []string) ([]*tabl
 	}
 	return tables, nil
 }
+
+// steady tells of a table c, by the server's statistics, that it has about the size that
+// it had when it was looked at last: asking for the size of a file makes the server open
+// the table, which takes longer than all else that is asked of it. A standby counts no
+// changes. An estimate that is wrong makes a plan that is worse, and nothing else.
+const steady = `select not pg_is_in_recovery() and (c.relpages > 0 or changed > 0) and changed <= 50 + greatest(c.reltuples, 0) / 10 as steady
+	from pg_stat_get_mod_since_analyze(c.oid) changed`
 
 // unlockable are those of the names that LOCK TABLE does not take: foreign tables.
 func unlockable(ctx context.Context, conn *pgconn.PgConn, names []string) (map[string]bool, error) {
