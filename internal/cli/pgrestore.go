@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,6 +19,7 @@ import (
 func (a *app) pgRestoreCommand() *cobra.Command {
 	var options postgres.Options
 	var from setDumpFlags
+	var timeout time.Duration
 	cmd := &cobra.Command{
 		Use: "restore DIR|SET --to URL", Short: "Restore a dump into a database, through the pg_restore that fits",
 		Long: `Restore a dump in pg_dump's directory format (capstan pg dump, pg_dump -Fd), or that of
@@ -32,26 +34,45 @@ that are in the way are refused (exit 4) or replaced with --clean.
 
 --table and --schema choose: a table comes with its rows, indexes, constraints,
 triggers, rights and sequences, a foreign key only with both of its tables. Objects
-that could not be restored are named, all others are there, and it exits 3.`,
+that could not be restored are named, all others are there, and it exits 3.
+
+What stands still is named, with the table and whoever is in the way. Somebody's lock,
+or a server that does not answer, ends the restore after --stall-fail; a statement that
+the server works on does not, since to build an index can take hours: --timeout does.
+
+Exit codes: 0 restored; 1 failed; 2 wrong usage; 3 objects that are named were not
+restored, or the set is damaged; 4 refused for safety (what is there is in the way);
+10 no such set or database; 12 wrong key; 130 interrupted.`,
 		Example: `  capstan pg restore /backup/app --to postgres://postgres@db/app_copy --create
   capstan pg restore /backup/app --to postgres://postgres@db/app --clean --jobs 4
   capstan pg restore /backup/app --to postgres://postgres@db/empty --table public.orders
-  capstan pg restore latest --job app --to postgres://postgres@db/app_copy --create`,
+  capstan pg restore latest --job app --to postgres://postgres@db/app_copy --create
+  capstan pg restore /backup/app --to postgres://postgres@db/app --clean --stall-warn 10s --timeout 2h`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			options.Dir = args[0]
 			if options.URL == "" {
 				return usage("name the database with --to URL")
 			}
+			if timeout < 0 {
+				return usage("--timeout is not negative")
+			}
+			patience, err := from.deliver.patience()
+			if err != nil {
+				return err
+			}
+			options.StallWarn, options.StallFail = patience.Warn, patience.Fail
+			ctx, cancel := limited(cmd.Context(), timeout, "restore", args[0], "the dump was not changed, and what was restored before is there")
+			defer cancel()
 			if isSet(args[0]) {
-				return a.withKeys(cmd.Context(), &from.keys, func(ctx context.Context, d *daemon.Daemon) error {
+				return a.withKeys(ctx, &from.keys, func(ctx context.Context, d *daemon.Daemon) error {
 					return a.pgRestoreSet(ctx, d, args[0], options, &from)
 				})
 			}
-			if err := a.open(cmd.Context()); err != nil {
+			if err := a.open(ctx); err != nil {
 				return err
 			}
-			return a.told(a.pgRestore(cmd.Context(), options))
+			return a.told(a.pgRestore(ctx, options))
 		},
 	}
 	from.add(cmd, true)
@@ -65,6 +86,8 @@ that could not be restored are named, all others are there, and it exits 3.`,
 	f.BoolVar(&options.NoOwner, "no-owner", false, "everything belongs to the role of the URL")
 	f.BoolVar(&options.NoPrivileges, "no-privileges", false, "grant nobody anything")
 	f.IntVarP(&options.Jobs, "jobs", "j", 0, "tables that are restored at the same time (default the cores of this machine, at most 4)")
+	f.Lookup("stall-fail").Usage = "then end it, if a volume, a lock or a server that does not answer is in the way; 0: never"
+	f.DurationVar(&timeout, "timeout", 0, "give up after this time; 0: never")
 	f.StringVar(&options.PgRestore, "pg-restore", "", "the program to use (default one that fits is looked for)")
 	return cmd
 }
