@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -20,6 +21,7 @@ func (a *app) pgRestoreCommand() *cobra.Command {
 	var options postgres.Options
 	var from setDumpFlags
 	var timeout time.Duration
+	roles := globalsFlags{}
 	cmd := &cobra.Command{
 		Use: "restore DIR|SET --to URL", Short: "Restore a dump into a database, through the pg_restore that fits",
 		Long: `Restore a dump in pg_dump's directory format (capstan pg dump, pg_dump -Fd), or that of
@@ -36,6 +38,12 @@ that are in the way are refused (exit 4) or replaced with --clean.
 triggers, rights and sequences, a foreign key only with both of its tables. Objects
 that could not be restored are named, all others are there, and it exits 3.
 
+With --globals, roles, their memberships and tablespaces are restored first, out of the
+globals.sql beside the dump (backup --globals, --all-databases), statement by statement.
+What is there is left as it is; a role that differs from the dump's is named (exit 3), but
+for the one that the server was made with and the one that restores. Passwords go over as
+they are in the dump.
+
 What stands still is named, with the table and whoever is in the way. Somebody's lock,
 or a server that does not answer, ends the restore after --stall-fail; a statement that
 the server works on does not, since to build an index can take hours: --timeout does.
@@ -47,7 +55,8 @@ restored, or the set is damaged; 4 refused for safety (what is there is in the w
   capstan pg restore /backup/app --to postgres://postgres@db/app --clean --jobs 4
   capstan pg restore /backup/app --to postgres://postgres@db/empty --table public.orders
   capstan pg restore latest --job app --to postgres://postgres@db/app_copy --create
-  capstan pg restore /backup/app --to postgres://postgres@db/app --clean --stall-warn 10s --timeout 2h`,
+  capstan pg restore /backup/app --to postgres://postgres@db/app --clean --stall-warn 10s --timeout 2h
+  capstan pg restore latest --job app --to postgres://postgres@new/app --create --globals`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			options.Dir = args[0]
@@ -66,13 +75,13 @@ restored, or the set is damaged; 4 refused for safety (what is there is in the w
 			defer cancel()
 			if isSet(args[0]) {
 				return a.withKeys(ctx, &from.keys, func(ctx context.Context, d *daemon.Daemon) error {
-					return a.pgRestoreSet(ctx, d, args[0], options, &from)
+					return a.pgRestoreSet(ctx, d, args[0], options, roles, &from)
 				})
 			}
 			if err := a.open(ctx); err != nil {
 				return err
 			}
-			return a.told(a.pgRestore(ctx, options))
+			return a.told(a.pgRestore(ctx, options, roles))
 		},
 	}
 	from.add(cmd, true)
@@ -86,29 +95,68 @@ restored, or the set is damaged; 4 refused for safety (what is there is in the w
 	f.BoolVar(&options.NoOwner, "no-owner", false, "everything belongs to the role of the URL")
 	f.BoolVar(&options.NoPrivileges, "no-privileges", false, "grant nobody anything")
 	f.IntVarP(&options.Jobs, "jobs", "j", 0, "tables that are restored at the same time (default the cores of this machine, at most 4)")
+	f.BoolVar(&options.NoTablespaces, "no-tablespaces", false, "put everything into the default tablespace, and make none")
+	roles.add(f)
 	f.Lookup("stall-fail").Usage = "then end it, if a volume, a lock or a server that does not answer is in the way; 0: never"
 	f.DurationVar(&timeout, "timeout", 0, "give up after this time; 0: never")
 	f.StringVar(&options.PgRestore, "pg-restore", "", "the program to use (default one that fits is looked for)")
 	return cmd
 }
 
-func (a *app) pgRestore(ctx context.Context, options postgres.Options) error {
+func (a *app) pgRestore(ctx context.Context, options postgres.Options, roles globalsFlags) error {
 	tracker := progress.New(nil)
-	return a.shown(ctx, tracker, view, func(ctx context.Context) error { return a.pgRestoreDir(ctx, tracker, options) })
+	return a.shown(ctx, tracker, view, func(ctx context.Context) error {
+		var content []byte
+		name := ""
+		if roles.wanted() {
+			var err error
+			if content, name, err = globalsBeside(options.Dir); err != nil {
+				return err
+			}
+		}
+		return a.pgRestoreDir(ctx, tracker, options, roles, content, name)
+	})
 }
 
-// pgRestoreDir restores a dump that lies in a directory.
-func (a *app) pgRestoreDir(ctx context.Context, tracker *progress.Tracker, options postgres.Options) error {
+// pgRestoreDir restores a dump that lies in a directory, and before it the roles and
+// tablespaces of a globals.sql, if that was asked for.
+func (a *app) pgRestoreDir(ctx context.Context, tracker *progress.Tracker, options postgres.Options, roles globalsFlags, content []byte, name string) error {
 	env := postgres.Env{Disk: disk.FS{}, Tracker: tracker, Say: a.printer.Info, Warn: a.printer.Warn}
+	result := restored{Type: "summary"}
+	var differ error
+	if roles.wanted() {
+		globals, err := postgres.Globals(ctx, env, roles.options(options, content, name))
+		result.Globals = &globals
+		if err != nil && !errors.Is(err, capstan.ErrIncomplete) || roles.only {
+			a.finish(ctx, globalsText(globals), struct {
+				Type    string                   `json:"type"`
+				Globals *postgres.GlobalsSummary `json:"globals"`
+			}{"summary", &globals})
+			return err
+		}
+		differ = err
+	}
 	summary, err := postgres.Restore(ctx, env, options)
-	if summary.Objects == 0 && err != nil {
+	if summary.Objects == 0 && err != nil && result.Globals == nil {
 		return err // it did not begin
 	}
-	a.finish(ctx, pgRestoreText(summary), struct {
-		Type string `json:"type"`
-		postgres.Summary
-	}{"summary", summary})
-	return err
+	result.Summary = summary
+	text := ""
+	if result.Globals != nil {
+		text = globalsText(*result.Globals)
+	}
+	if summary.Objects > 0 || err == nil {
+		text += pgRestoreText(summary)
+	}
+	a.finish(ctx, text, result)
+	return errors.Join(differ, err)
+}
+
+// restored is what became of a restore, as --json tells it.
+type restored struct {
+	Type string `json:"type"`
+	postgres.Summary
+	Globals *postgres.GlobalsSummary `json:"globals,omitempty"`
 }
 
 // shownProblems is how many problems people are told of; all are in --json.

@@ -9,17 +9,14 @@ import (
 
 	"capstan"
 	"capstan/internal/pg"
+	"capstan/internal/pgdump"
 	"capstan/internal/process"
 )
-
-// GlobalsName is the file that holds what belongs to no database: roles, their
-// memberships and settings, and tablespaces.
-const GlobalsName = "globals.sql"
 
 // globals writes and emits them.
 func (s *scan) globals(ctx context.Context) error {
 	over := s.waiting()
-	path := filepath.Join(s.spool.room.Dir(), GlobalsName)
+	path := filepath.Join(s.spool.room.Dir(), pgdump.Globals)
 	err := s.writeGlobals(ctx, path)
 	over()
 	if err != nil {
@@ -30,7 +27,7 @@ func (s *scan) globals(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.Keep(GlobalsName, GlobalsName, path, info.Size())
+	b.Keep(pgdump.Globals, pgdump.Globals, path, info.Size())
 	ended := make(chan struct{})
 	close(ended)
 	return s.files(ctx, ended)

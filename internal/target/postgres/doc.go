@@ -5,6 +5,9 @@
 // tables and schemas, with what belongs to them; and says what pg_restore could not do,
 // object by object.
 //
+// Globals restores what belongs to no database, roles and tablespaces, statement by
+// statement, so that each problem has its object.
+//
 // # Which pg_restore
 //
 // That of the server's own major, else the next newer one: a newer one sets parameters
