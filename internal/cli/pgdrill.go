@@ -12,6 +12,7 @@ import (
 	"capstan"
 	"capstan/internal/catalog"
 	"capstan/internal/daemon"
+	"capstan/internal/dumpall"
 	"capstan/internal/output"
 	"capstan/internal/pgdrill"
 	"capstan/internal/pipeline"
@@ -62,7 +63,9 @@ usage; 3 something differs, or could not be restored, and is named; 130 interrup
 					return a.pgDrillSet(ctx, d, args[0], options, timeout, &from)
 				})
 			}
-			options.Dir = args[0]
+			if options.Dir, err = dumpall.Choose(args[0], from.database); err != nil {
+				return err
+			}
 			return a.pgDrill(cmd.Context(), options, timeout)
 		},
 	}

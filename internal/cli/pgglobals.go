@@ -18,6 +18,7 @@ import (
 // globalsFlags say whether roles and tablespaces are restored.
 type globalsFlags struct {
 	too, only bool
+	found     bool // if there are any
 }
 
 func (g *globalsFlags) add(f *pflag.FlagSet) {
@@ -25,7 +26,7 @@ func (g *globalsFlags) add(f *pflag.FlagSet) {
 	f.BoolVar(&g.only, "globals-only", false, "restore those, and no database")
 }
 
-func (g globalsFlags) wanted() bool { return g.too || g.only }
+func (g globalsFlags) wanted() bool { return g.too || g.only || g.found }
 
 // options are those of the restore that they come with.
 func (globalsFlags) options(o postgres.Options, content []byte, name string) postgres.GlobalsOptions {

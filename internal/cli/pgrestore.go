@@ -12,6 +12,7 @@ import (
 	"capstan"
 	"capstan/internal/daemon"
 	"capstan/internal/disk"
+	"capstan/internal/dumpall"
 	"capstan/internal/output"
 	"capstan/internal/progress"
 	"capstan/internal/target/postgres"
@@ -22,6 +23,7 @@ func (a *app) pgRestoreCommand() *cobra.Command {
 	var from setDumpFlags
 	var timeout time.Duration
 	roles := globalsFlags{}
+	all := false
 	cmd := &cobra.Command{
 		Use: "restore DIR|SET --to URL", Short: "Restore a dump into a database, through the pg_restore that fits",
 		Long: `Restore a dump in pg_dump's directory format (capstan pg dump, pg_dump -Fd), or that of
@@ -37,6 +39,11 @@ that are in the way are refused (exit 4) or replaced with --clean.
 --table and --schema choose: a table comes with its rows, indexes, constraints,
 triggers, rights and sequences, a foreign key only with both of its tables. Objects
 that could not be restored are named, all others are there, and it exits 3.
+
+Of a directory of several dumps (pg dump --all-databases, a whole server's in a set),
+--database names one, and --all-databases restores each into the database of its own name,
+after the roles if they are there (--globals=false: not). With --create they are made, but
+for postgres, which every server has; --to names any database of the server.
 
 With --globals, roles, their memberships and tablespaces are restored first, out of the
 globals.sql beside the dump (backup --globals, --all-databases), statement by statement.
@@ -56,7 +63,8 @@ restored, or the set is damaged; 4 refused for safety (what is there is in the w
   capstan pg restore /backup/app --to postgres://postgres@db/empty --table public.orders
   capstan pg restore latest --job app --to postgres://postgres@db/app_copy --create
   capstan pg restore /backup/app --to postgres://postgres@db/app --clean --stall-warn 10s --timeout 2h
-  capstan pg restore latest --job app --to postgres://postgres@new/app --create --globals`,
+  capstan pg restore latest --job app --to postgres://postgres@new/app --create --globals
+  capstan pg restore /srv/dumps/db1 --to postgres://postgres@new/postgres --all-databases --create`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			options.Dir = args[0]
@@ -71,17 +79,28 @@ restored, or the set is damaged; 4 refused for safety (what is there is in the w
 				return err
 			}
 			options.StallWarn, options.StallFail = patience.Warn, patience.Fail
+			switch {
+			case all && (from.database != "" || roles.only || len(options.Tables)+len(options.Schemas) > 0):
+				return usage("--all-databases restores all: give neither --database, --globals-only, --table nor --schema with it")
+			}
+			roles.found = all && !cmd.Flags().Changed("globals")
 			ctx, cancel := limited(cmd.Context(), timeout, "restore", args[0], "the dump was not changed, and what was restored before is there")
 			defer cancel()
 			if isSet(args[0]) {
 				return a.withKeys(ctx, &from.keys, func(ctx context.Context, d *daemon.Daemon) error {
+					if all {
+						return a.pgRestoreAllSet(ctx, d, args[0], options, roles, &from)
+					}
 					return a.pgRestoreSet(ctx, d, args[0], options, roles, &from)
 				})
 			}
 			if err := a.open(ctx); err != nil {
 				return err
 			}
-			return a.told(a.pgRestore(ctx, options, roles))
+			if all {
+				return a.told(a.pgRestoreAll(ctx, options, roles))
+			}
+			return a.told(a.pgRestore(ctx, options, from.database, roles))
 		},
 	}
 	from.add(cmd, true)
@@ -97,19 +116,24 @@ restored, or the set is damaged; 4 refused for safety (what is there is in the w
 	f.IntVarP(&options.Jobs, "jobs", "j", 0, "tables that are restored at the same time (default the cores of this machine, at most 4)")
 	f.BoolVar(&options.NoTablespaces, "no-tablespaces", false, "put everything into the default tablespace, and make none")
 	roles.add(f)
+	f.BoolVar(&all, "all-databases", false, "all databases that the directory, or the set, holds dumps of")
 	f.Lookup("stall-fail").Usage = "then end it, if a volume, a lock or a server that does not answer is in the way; 0: never"
 	f.DurationVar(&timeout, "timeout", 0, "give up after this time; 0: never")
 	f.StringVar(&options.PgRestore, "pg-restore", "", "the program to use (default one that fits is looked for)")
 	return cmd
 }
 
-func (a *app) pgRestore(ctx context.Context, options postgres.Options, roles globalsFlags) error {
+func (a *app) pgRestore(ctx context.Context, options postgres.Options, database string, roles globalsFlags) error {
 	tracker := progress.New(nil)
-	return a.shown(ctx, tracker, view, func(ctx context.Context) error {
+	return a.shown(ctx, tracker, view, func(ctx context.Context) (err error) {
+		if !roles.only {
+			if options.Dir, err = dumpall.Choose(options.Dir, database); err != nil {
+				return err
+			}
+		}
 		var content []byte
 		name := ""
 		if roles.wanted() {
-			var err error
 			if content, name, err = globalsBeside(options.Dir); err != nil {
 				return err
 			}

@@ -25,7 +25,7 @@ type setDumpFlags struct {
 
 func (s *setDumpFlags) add(cmd *cobra.Command, fetches bool) {
 	f := cmd.Flags()
-	f.StringVar(&s.database, "database", "", "which dump of a set, as capstan ls shows its directory (default the only one)")
+	f.StringVar(&s.database, "database", "", "which dump of a set, or of a directory of several, as capstan ls shows its directory (default the only one)")
 	s.keys.add(cmd)
 	if fetches {
 		s.deliver.addPatience(f)

@@ -108,18 +108,10 @@ func (g *globals) run(ctx context.Context) (err error) {
 const unlogged = `SET log_statement = 'none'; SET log_min_error_statement = 'panic'; SET log_min_duration_statement = -1; SET log_min_duration_sample = -1;
 	SET log_duration = off; SET log_transaction_sample_rate = 0; SET debug_print_parse = off; SET pg_stat_statements.track_utility = off; SET pgaudit.log = 'none'`
 
-// connect makes the session, in a database that every server has if that can be.
+// connect makes the session.
 func (g *globals) connect(ctx context.Context) (err error) {
 	defer g.stage.Wait(progress.ForServer, "connecting")()
-	for _, database := range []string{"postgres", ""} {
-		if g.conn, err = pg.ConnectTo(ctx, g.options.URL, database); err == nil {
-			break
-		}
-		if refused, is := errors.AsType[*pgconn.PgError](err); !is || refused.Code != undefinedDatabase {
-			return err
-		}
-	}
-	if err != nil {
+	if g.conn, err = connectAnywhere(ctx, g.options.URL); err != nil {
 		return err
 	}
 	if err := g.unpooled(ctx); err != nil {
@@ -133,6 +125,32 @@ func (g *globals) connect(ctx context.Context) (err error) {
 		}
 	}
 	return g.conn.QueryRow(ctx, "SELECT pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT')").Scan(&g.secret)
+}
+
+// connectAnywhere connects to a database that every server has, or, where those were
+// dropped, to that of the URL.
+func connectAnywhere(ctx context.Context, url string) (conn *pgx.Conn, err error) {
+	for _, database := range []string{"postgres", "template1", ""} {
+		conn, err = pg.ConnectTo(ctx, url, database)
+		if !pg.IsNoDatabase(err) {
+			break
+		}
+	}
+	return conn, err
+}
+
+// Databases are the names of all databases of the server that a URL names.
+func Databases(ctx context.Context, url string) ([]string, error) {
+	conn, err := connectAnywhere(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing was written
+	rows, err := conn.Query(ctx, "SELECT datname::text FROM pg_catalog.pg_database")
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
 // unpooled refuses a pooler in transaction mode: passwords would be logged.

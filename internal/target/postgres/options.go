@@ -28,6 +28,9 @@ type Options struct {
 	// Create makes the database that URL names, with the encoding and locale of the
 	// dumped one, and gives it that one's settings. It must not be there.
 	Create bool
+	// Properties gives a database that is not made the settings, comment and rights of the
+	// dumped one too.
+	Properties bool
 	// Clean drops what is restored before it is made anew.
 	Clean bool
 	// Tables ("schema.table" or "table") and Schemas restrict what is restored: tables

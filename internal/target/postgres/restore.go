@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"capstan"
 	"capstan/internal/pg"
@@ -86,6 +85,10 @@ func (r *restore) run(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if r.options.Properties && !r.options.Create {
+		_, r.later = databaseEntries(r.dump.Archive)
+		r.from = r.dump.Database.Value
+	}
 	conn, err := pg.ConnectTo(ctx, r.options.URL, r.to)
 	if err != nil {
 		return err
@@ -101,25 +104,22 @@ func (r *restore) run(ctx context.Context) (err error) {
 	return r.summary.verdict()
 }
 
-// undefinedDatabase is the SQLSTATE of a database that does not exist.
-const undefinedDatabase = "3D000"
-
 // prepare looks at the server: its version, and whether the database is there.
 func (r *restore) prepare(ctx context.Context) (pg.Version, error) {
 	defer r.stage.Wait(progress.ForServer, "connecting")()
-	database := ""
+	connect := pg.Connect
 	if r.options.Create {
-		database = "postgres"
+		connect = connectAnywhere
 	}
-	conn, err := pg.ConnectTo(ctx, r.options.URL, database)
+	conn, err := connect(ctx, r.options.URL)
 	if err != nil {
-		if refused, ok := errors.AsType[*pgconn.PgError](err); ok && refused.Code == undefinedDatabase && !r.options.Create {
+		if pg.IsNoDatabase(err) && !r.options.Create {
 			err = &capstan.Error{Class: capstan.ErrNotFound, Op: "restore", Object: "the database", Err: err, Next: "make it with --create"}
 		}
 		return pg.Version{}, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing was written
-	if err := r.unpooled(ctx, conn, database); err != nil {
+	if err := r.unpooled(ctx, conn, conn.Config().Database); err != nil {
 		return pg.Version{}, err
 	}
 	config, err := pgx.ParseConfig(r.options.URL)
@@ -193,7 +193,7 @@ func (r *restore) create(ctx context.Context, server pg.Version) error {
 	if server.Major < providerMajor {
 		statement = strings.Replace(statement, " LOCALE_PROVIDER = libc", "", 1) // what it is there anyway
 	}
-	conn, err := pg.ConnectTo(ctx, r.options.URL, "postgres")
+	conn, err := connectAnywhere(ctx, r.options.URL)
 	if err != nil {
 		return err
 	}
