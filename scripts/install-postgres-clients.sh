@@ -22,7 +22,30 @@ fi
 cache=${CAPSTAN_TEST_CACHE:-$default}
 target=$cache/clients
 
+# scripts DIR: writes those that start the programs, in DIR, which is or becomes $target.
+# A program is told the name of its script: pg_dumpall looks for pg_dump beside itself.
+scripts() {
+	local loader directory major program
+	loader=$(cd "$1" && find lib -name 'ld-linux*' -print -quit)
+	directory=$(cd "$1" && dirname "$(find lib -name 'libpq.so.5' -print -quit)")
+	for major in $majors; do
+		mkdir -p "$1/$major/bin"
+		for program in pg_dump pg_restore pg_dumpall psql; do
+			cat >"$1/$major/bin/.$program.$$" <<END
+#!/bin/sh
+# libpq of its own release, whatever the system has.
+exec "$target/$loader" --argv0 "$target/$major/bin/$program" --library-path "$target/$directory" "$target/programs/usr/lib/postgresql/$major/bin/$program" "\$@"
+END
+			chmod 755 "$1/$major/bin/.$program.$$"
+			mv "$1/$major/bin/.$program.$$" "$1/$major/bin/$program"
+		done
+	done
+}
+
 if [ -d "$target" ]; then
+	if ! grep -q argv0 "$target/17/bin/pg_dumpall"; then
+		scripts "$target" # of an earlier version of this file
+	fi
 	exit 0
 fi
 if ! command -v apt-get >/dev/null; then
@@ -85,19 +108,7 @@ for package in "$work"/deb/*.deb; do
 	*) dpkg-deb -x "$package" "$new/lib" ;;
 	esac
 done
-loader=$(cd "$new" && find lib -name 'ld-linux*' -print -quit)
-directory=$(cd "$new" && dirname "$(find lib -name 'libpq.so.5' -print -quit)")
-for major in $majors; do
-	mkdir -p "$new/$major/bin"
-	for program in pg_dump pg_restore pg_dumpall psql; do
-		cat >"$new/$major/bin/$program" <<END
-#!/bin/sh
-# libpq of its own release, whatever the system has.
-exec "$target/$loader" --library-path "$target/$directory" "$target/programs/usr/lib/postgresql/$major/bin/$program" "\$@"
-END
-		chmod 755 "$new/$major/bin/$program"
-	done
-done
+scripts "$new"
 chmod -R go+rX "$new"
 # -T: beside another run of this script, the first one's folder stays.
 mv -T "$new" "$target" || [ -d "$target" ]

@@ -12,6 +12,7 @@ import (
 	"capstan"
 	"capstan/internal/catalog"
 	"capstan/internal/daemon"
+	"capstan/internal/dumpall"
 	"capstan/internal/output"
 	"capstan/internal/pgdrill"
 	"capstan/internal/pipeline"
@@ -62,7 +63,9 @@ usage; 3 something differs, or could not be restored, and is named; 130 interrup
 					return a.pgDrillSet(ctx, d, args[0], options, timeout, &from)
 				})
 			}
-			options.Dir = args[0]
+			if options.Dir, err = dumpall.Choose(args[0], from.database); err != nil {
+				return err
+			}
 			return a.pgDrill(cmd.Context(), options, timeout)
 		},
 	}
@@ -83,15 +86,17 @@ usage; 3 something differs, or could not be restored, and is named; 130 interrup
 	return cmd
 }
 
-// limited bounds a drill.
-func limited(ctx context.Context, timeout time.Duration, dump string) (context.Context, context.CancelFunc) {
+// limited bounds what is done with a dump; safe is what is so after its time is over.
+func limited(ctx context.Context, timeout time.Duration, op, dump, safe string) (context.Context, context.CancelFunc) {
 	if timeout == 0 {
 		return context.WithCancel(ctx)
 	}
 	return context.WithTimeoutCause(ctx, timeout, &capstan.Error{
-		Op: "drill", Object: dump, Err: fmt.Errorf("it is not through after %s", timeout), Safe: "the scratch server is removed", Next: "give more time with --timeout",
+		Op: op, Object: dump, Err: fmt.Errorf("it is not through after %s", timeout), Safe: safe, Next: "give more time with --timeout",
 	})
 }
+
+const drillSafe = "the scratch server is removed"
 
 // pgDrill drills a directory: it needs no catalog and creates no home.
 func (a *app) pgDrill(ctx context.Context, options pgdrill.Options, timeout time.Duration) error {
@@ -103,7 +108,7 @@ func (a *app) pgDrill(ctx context.Context, options pgdrill.Options, timeout time
 	}
 	tracker := progress.New(nil)
 	return a.told(a.shown(ctx, tracker, view, func(ctx context.Context) error {
-		ctx, cancel := limited(ctx, timeout, options.Dir)
+		ctx, cancel := limited(ctx, timeout, "drill", options.Dir, drillSafe)
 		defer cancel()
 		_, err := a.drill(ctx, tracker, options)
 		return err
@@ -117,7 +122,7 @@ func (a *app) pgDrillSet(ctx context.Context, d *daemon.Daemon, name string, opt
 	if err != nil {
 		return err
 	}
-	ctx, cancel := limited(ctx, timeout, string(set.ID))
+	ctx, cancel := limited(ctx, timeout, "drill", string(set.ID), drillSafe)
 	defer cancel()
 	return a.fetched(ctx, d, pipeline.FetchDump{Set: set.ID}, from, func(ctx context.Context, fetched pipeline.Fetched, err error) error {
 		record := catalog.Drill{Set: set.ID, Dump: fetched.Path}

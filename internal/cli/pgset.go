@@ -25,7 +25,7 @@ type setDumpFlags struct {
 
 func (s *setDumpFlags) add(cmd *cobra.Command, fetches bool) {
 	f := cmd.Flags()
-	f.StringVar(&s.database, "database", "", "which dump of a set, as capstan ls shows its directory (default the only one)")
+	f.StringVar(&s.database, "database", "", "which dump of a set, or of a directory of several, as capstan ls shows its directory (default the only one)")
 	s.keys.add(cmd)
 	if fetches {
 		s.deliver.addPatience(f)
@@ -95,17 +95,28 @@ func (a *app) pgCatSet(ctx context.Context, d *daemon.Daemon, args []string, csv
 
 // pgRestoreSet brings what is wanted of a set's dump to the stage, where it is proven,
 // and restores it from there.
-func (a *app) pgRestoreSet(ctx context.Context, d *daemon.Daemon, name string, options postgres.Options, from *setDumpFlags) (err error) {
+func (a *app) pgRestoreSet(ctx context.Context, d *daemon.Daemon, name string, options postgres.Options, roles globalsFlags, from *setDumpFlags) (err error) {
 	set, err := a.set(ctx, d, name)
 	if err != nil {
 		return err
+	}
+	var content []byte
+	at := ""
+	if roles.wanted() {
+		if content, at, err = d.Engine.Globals(ctx, set.ID, from.database); err != nil {
+			return err
+		}
+		at = string(set.ID) + " " + at
+	}
+	if roles.only {
+		return a.live(ctx, d, func(ctx context.Context) error { return a.pgRestoreDir(ctx, d.Tracker, options, roles, content, at) })
 	}
 	return a.fetched(ctx, d, pipeline.FetchDump{Set: set.ID, Wanted: options.Files}, from, func(ctx context.Context, fetched pipeline.Fetched, err error) error {
 		if err != nil {
 			return err
 		}
 		options.Dir = fetched.Dir
-		return a.pgRestoreDir(ctx, d.Tracker, options)
+		return a.pgRestoreDir(ctx, d.Tracker, options, roles, content, at)
 	})
 }
 

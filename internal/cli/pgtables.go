@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,6 +14,7 @@ import (
 	"capstan"
 	"capstan/internal/copytext"
 	"capstan/internal/daemon"
+	"capstan/internal/dumpall"
 	"capstan/internal/pgdump"
 )
 
@@ -21,7 +23,7 @@ func (a *app) pgLsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "ls DIR|SET", Short: "List the tables of a dump",
 		Long: `List the tables whose rows are in a dump in pg_dump's directory format, or in those of a
-set, with the size of their files. No server is needed.`,
+set or of a directory of several, with the size of their files. No server is needed.`,
 		Example: "  capstan pg ls /backup/app\n  capstan pg ls latest --job app\n  capstan pg ls /backup/app --json | jq -r .columns",
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -33,16 +35,44 @@ set, with the size of their files. No server is needed.`,
 			if err := a.open(cmd.Context()); err != nil {
 				return err
 			}
-			dump, err := pgdump.Open(os.DirFS(args[0]))
-			if err != nil {
-				return err
-			}
-			return errors.Join(a.pgLs(dump), a.out.Flush())
+			return errors.Join(a.pgLsDir(args[0], from.database), a.out.Flush())
 		},
 	}
 	from.add(cmd, false)
 	a.jobFlag(cmd)
 	return cmd
+}
+
+// pgLsDir lists a dump in a directory, or all in a directory of several.
+func (a *app) pgLsDir(dir, database string) error {
+	if _, err := os.Stat(filepath.Join(dir, pgdump.TOC)); err == nil || database != "" {
+		chosen, err := dumpall.Choose(dir, database)
+		if err != nil {
+			return err
+		}
+		dump, err := pgdump.Open(os.DirFS(chosen))
+		if err != nil {
+			return err
+		}
+		return a.pgLs(dump)
+	}
+	found, missing, err := dumpall.Find(dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range missing {
+		a.printer.Warn("the dump is not whole: %s", name)
+	}
+	for _, f := range found {
+		dump, err := pgdump.Open(os.DirFS(f.Dir))
+		if err == nil {
+			err = a.pgLs(dump)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (a *app) pgLs(dump *pgdump.Dump) error {
@@ -82,7 +112,11 @@ Damage is an error (exit 3) that names the row; what stands before it has been w
 			if err := a.open(cmd.Context()); err != nil {
 				return err
 			}
-			dump, err := pgdump.Open(os.DirFS(args[0]))
+			dir, err := dumpall.Choose(args[0], from.database)
+			if err != nil {
+				return err
+			}
+			dump, err := pgdump.Open(os.DirFS(dir))
 			if err != nil {
 				return err
 			}

@@ -25,7 +25,7 @@ var ranks = map[int][]string{
 	8:        {"internal/daemon"},
 	7:        {"internal/server", "internal/agent"},
 	6:        {"internal/job", "internal/auth", "internal/client"},
-	5:        {"internal/pipeline", "internal/rotation"},
+	5:        {"internal/pipeline", "internal/rotation", "internal/dumpall"},
 	4:        {"internal/media", "internal/pgdrill", "internal/copier", "internal/doctor", "internal/source/dumps"},
 	3:        {"internal/source/files", "internal/source/sets", "internal/source/postgres", "internal/source/bucket", "internal/target/tree", "internal/stage", "internal/volume/dir", "internal/volume/bucket", "internal/volume/tape", "internal/catalog", "internal/pgserver", "internal/pgscratch", "internal/pglock", "internal/notify", "internal/hook", "internal/target/postgres"},
 	2:        {"internal/archive", "internal/manifest", "internal/envelope", "internal/drive", "internal/pg", "internal/pgslot", "internal/config", "internal/pgproxy", "internal/pgcopy", "internal/pgdump"},

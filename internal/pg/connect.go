@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"capstan"
 )
@@ -106,4 +107,12 @@ func localHost(listen string) string {
 		return "::1"
 	}
 	return listen
+}
+
+// IsNoDatabase reports whether a server refused a connection because it does not have the
+// database.
+func IsNoDatabase(err error) bool {
+	const undefinedDatabase = "3D000"
+	refused, is := errors.AsType[*pgconn.PgError](err)
+	return is && refused.Code == undefinedDatabase
 }

@@ -162,3 +162,30 @@ func keywords(text string) (words []keyword, ok bool) {
 		text = rest[i:]
 	}
 }
+
+// InDatabase gives a connection URL, or keywords, that leads to another database of the
+// same server.
+func InDatabase(text, database string) (string, error) {
+	if _, _, err := dissect(text); err != nil {
+		return "", err
+	}
+	for _, scheme := range [...]string{"postgres://", "postgresql://"} {
+		rest, is := strings.CutPrefix(text, scheme)
+		if !is {
+			continue
+		}
+		user := ""
+		if at := strings.IndexAny(rest, "@/"); at >= 0 && rest[at] == '@' {
+			user, rest = rest[:at+1], rest[at+1:]
+		}
+		place, query, _ := strings.Cut(rest, "?")
+		authority, _, _ := strings.Cut(place, "/")
+		kept := slices.DeleteFunc(strings.Split(query, "&"), func(pair string) bool { return pair == "" || strings.HasPrefix(pair, "dbname=") })
+		text = scheme + user + authority + "/" + strings.ReplaceAll(url.QueryEscape(database), "+", "%20")
+		if len(kept) > 0 {
+			text += "?" + strings.Join(kept, "&")
+		}
+		return text, nil
+	}
+	return text + " dbname=" + quotedWord(database), nil // the last one counts
+}

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -39,7 +38,7 @@ func (d *drill) openPlace(ctx context.Context, major int) (*place, error) {
 	if d.options.Server != "" {
 		p.admin = d.options.Server
 		var err error
-		p.url, err = otherDatabase(p.admin, p.database)
+		p.url, err = pg.InDatabase(p.admin, p.database)
 		return p, err
 	}
 	d.env.Step(ctx, "server", "")
@@ -80,21 +79,6 @@ func (d *drill) room() capstan.Bytes {
 	}
 	const most = 1 << 60
 	return emptyRoom + capstan.Bytes(grown*min(text, most))
-}
-
-// otherDatabase names another database in a URL or in keywords.
-func otherDatabase(text, database string) (string, error) {
-	if !strings.HasPrefix(text, "postgres://") && !strings.HasPrefix(text, "postgresql://") {
-		return text + " dbname='" + database + "'", nil // the last one counts
-	}
-	u, err := url.Parse(text)
-	if err != nil {
-		return "", &capstan.Error{Class: capstan.ErrUsage, Op: "read the connection URL", Err: errors.New("it is not well formed")}
-	}
-	query := u.Query()
-	query.Del("dbname")
-	u.Path, u.RawQuery = "/"+database, query.Encode()
-	return u.String(), nil
 }
 
 // watch cancels with the reason when a scratch server ends by itself, until stop.

@@ -16,6 +16,14 @@ import (
 // TOC is the name of the table of contents.
 const TOC = "toc.dat"
 
+// Globals is the file, in the directory of a dump or in the one above it, that holds what
+// belongs to no database, as pg_dumpall writes it: roles, their memberships and settings,
+// and tablespaces.
+const Globals = "globals.sql"
+
+// MaxGlobals bounds what is read of one: a million roles have some 400 MB.
+const MaxGlobals = 1 << 30
+
 // maxTOC bounds what is read of a table of contents: that of 10,000 tables has some
 // 20 MB.
 const maxTOC = 1 << 30

@@ -127,6 +127,61 @@ func (e *Engine) OpenDump(ctx context.Context, set capstan.SetID, database strin
 	return d, nil
 }
 
+// Globals reads the roles and tablespaces that a set holds beside the dump of a database
+// (named as for OpenDump; empty: any), or above those of a whole server. None is
+// capstan.ErrNotFound, several capstan.ErrUsage; damage is of class capstan.ErrIncomplete.
+func (e *Engine) Globals(ctx context.Context, set capstan.SetID, database string) (content []byte, path string, err error) {
+	view, err := e.restorable(ctx, set)
+	if err != nil {
+		return nil, "", err
+	}
+	dumps, err := view.dumps(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	var found []string
+	for _, dump := range dumps {
+		above, name := capstan.SplitPath(dump)
+		if database != "" && database != dump && database != name {
+			continue
+		}
+		for _, dir := range []string{dump, above} {
+			at := capstan.JoinPath(dir, pgdump.Globals)
+			is, err := view.holdsFile(ctx, at)
+			if err != nil {
+				return nil, "", err
+			}
+			if is && dir != "" && !slices.Contains(found, at) {
+				found = append(found, at)
+			}
+		}
+	}
+	switch {
+	case len(found) == 0:
+		return nil, "", &capstan.Error{
+			Class: capstan.ErrNotFound, Op: "restore the roles of set", Object: string(set), Err: fmt.Errorf("it holds no %s beside a dump", pgdump.Globals),
+			Next: "back up with --globals, or restore without",
+		}
+	case len(found) > 1:
+		return nil, "", &capstan.Error{
+			Class: capstan.ErrUsage, Op: "restore the roles of set", Object: string(set), Err: fmt.Errorf("it holds several: %s", strings.Join(found, ", ")), Next: "name a dump with --database",
+		}
+	}
+	entry, err := view.file(ctx, found[0])
+	if err != nil {
+		return nil, "", err
+	}
+	reader := e.newSetReader(entry.Set)
+	in := reader.content(ctx, &entry.Entry)
+	content, err = io.ReadAll(io.LimitReader(in, pgdump.MaxGlobals))
+	if err = errors.Join(err, in.Close(), reader.close()); ctx.Err() != nil {
+		err = context.Cause(ctx)
+	} else if err != nil {
+		err = &capstan.Error{Class: capstan.ErrIncomplete, Op: "read", Object: found[0], Err: err, Safe: "nothing was changed at the server", Next: "restore from another copy or set"}
+	}
+	return content, found[0], err
+}
+
 // Files gives the sizes of the dump's files by their names; it is not to be changed.
 func (d *SetDump) Files() map[string]int64 { return d.sizes }
 

@@ -9,17 +9,15 @@ import (
 
 	"capstan"
 	"capstan/internal/pg"
+	"capstan/internal/pgdump"
 	"capstan/internal/process"
+	"capstan/internal/source/postgres"
 )
-
-// GlobalsName is the file that holds what belongs to no database: roles, their
-// memberships and settings, and tablespaces.
-const GlobalsName = "globals.sql"
 
 // globals writes and emits them.
 func (s *scan) globals(ctx context.Context) error {
 	over := s.waiting()
-	path := filepath.Join(s.spool.room.Dir(), GlobalsName)
+	path := filepath.Join(s.spool.room.Dir(), pgdump.Globals)
 	err := s.writeGlobals(ctx, path)
 	over()
 	if err != nil {
@@ -30,60 +28,70 @@ func (s *scan) globals(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.Keep(GlobalsName, GlobalsName, path, info.Size())
+	b.Keep(pgdump.Globals, pgdump.Globals, path, info.Size())
 	ended := make(chan struct{})
 	close(ended)
 	return s.files(ctx, ended)
 }
 
-// writeGlobals has pg_dumpall write the server's roles and tablespaces to a new file.
-// Who is no superuser cannot read passwords: they are left out, with a word.
+// writeGlobals writes them to a new file.
 func (s *scan) writeGlobals(ctx context.Context, path string) error {
-	args, version, err := s.globalsArguments(ctx)
+	text, err := Globals(ctx, s.opt.Dump, s.spool.room.Dir(), s.opt.Warn)
 	if err != nil {
 		return err
 	}
-	client, err := s.dumpall(ctx, version)
+	return s.opt.Disk.WriteNew(path, text)
+}
+
+// Globals has pg_dumpall write the roles and tablespaces of the server that the options
+// name. Who is no superuser cannot read passwords: they are left out, and warn is told.
+// What the program is given lies in dir meanwhile, in a directory of its own.
+func Globals(ctx context.Context, of postgres.Options, dir string, warn func(format string, args ...any)) ([]byte, error) {
+	args, version, err := globalsArguments(ctx, of.URL, warn)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	private, err := os.MkdirTemp(s.spool.room.Dir(), "access-")
+	client, err := dumpall(ctx, of.PgDump, version)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer os.RemoveAll(private) //nolint:errcheck // the spool is removed as a whole
-	access, err := pg.HandOver(s.opt.Dump.URL, private)
+	private, err := os.MkdirTemp(dir, "access-")
 	if err != nil {
-		return err
+		return nil, err
+	}
+	defer os.RemoveAll(private) //nolint:errcheck // its place is removed as a whole
+	access, err := pg.HandOver(of.URL, private)
+	if err != nil {
+		return nil, err
 	}
 	var text bytes.Buffer
 	_, err = process.Run(ctx, process.Command{
 		Path: client.Path, Args: append(args, "--globals-only", "--no-password", "--dbname="+access.Conninfo), Env: access.Env, Stdout: &text,
 	})
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
 	if err != nil {
-		return &capstan.Error{Op: "dump the roles of", Object: "the server", Err: err, Next: "leave --globals out where the role may not read them"}
+		return nil, &capstan.Error{Op: "dump the roles of", Object: "the server", Err: err, Next: "leave --globals out where the role may not read them"}
 	}
 	if text.Len() == 0 {
-		return &capstan.Error{Op: "dump the roles of", Object: "the server", Err: errors.New("pg_dumpall wrote nothing")}
+		return nil, &capstan.Error{Op: "dump the roles of", Object: "the server", Err: errors.New("pg_dumpall wrote nothing")}
 	}
-	return s.opt.Disk.WriteNew(path, text.Bytes())
+	return text.Bytes(), nil
 }
 
 // dumpall finds the pg_dumpall: beside the pg_dump that was named, else the one that
 // fits the server.
-func (s *scan) dumpall(ctx context.Context, server pg.Version) (pg.Client, error) {
-	if named := s.opt.Dump.PgDump; named != "" {
+func dumpall(ctx context.Context, named string, server pg.Version) (pg.Client, error) {
+	if named != "" {
 		return pg.ClientAt(ctx, filepath.Join(filepath.Dir(named), "pg_dumpall"))
 	}
 	return pg.FindClient(ctx, "pg_dumpall", server)
 }
 
 // globalsArguments looks at the server: its version, and whether passwords can be read.
-func (s *scan) globalsArguments(ctx context.Context) (args []string, version pg.Version, err error) {
-	conn, err := pg.Connect(ctx, s.opt.Dump.URL)
+func globalsArguments(ctx context.Context, url string, warn func(format string, args ...any)) (args []string, version pg.Version, err error) {
+	conn, err := pg.Connect(ctx, url)
 	if err != nil {
 		return nil, version, err
 	}
@@ -92,7 +100,7 @@ func (s *scan) globalsArguments(ctx context.Context) (args []string, version pg.
 		return nil, version, err
 	}
 	if conn.PgConn().ParameterStatus("is_superuser") != "on" {
-		s.opt.Warn("the role is no superuser: the roles are dumped without their passwords")
+		warn("the role is no superuser: the roles are dumped without their passwords")
 		args = append(args, "--no-role-passwords")
 	}
 	return args, version, nil

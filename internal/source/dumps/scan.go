@@ -7,12 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"capstan"
-	"capstan/internal/pg"
+	"capstan/internal/output"
 	"capstan/internal/progress"
 	"capstan/internal/source/postgres"
 )
@@ -91,12 +92,11 @@ func (s *scan) whole(ctx context.Context) error {
 			return err
 		}
 	}
+	within := Directories(databases)
 	for i, database := range databases {
 		dir := s.name
 		if s.opt.All {
-			if dir = capstan.JoinPath(s.name, component(database)); s.seen[dir] {
-				dir += "-" + strconv.Itoa(i+1) // of two that differ in a slash
-			}
+			dir = capstan.JoinPath(s.name, within[i])
 			if err := s.directory(ctx, dir); err != nil {
 				return err
 			}
@@ -114,23 +114,11 @@ func (s *scan) whole(ctx context.Context) error {
 // databases are those of the server that can be dumped.
 func (s *scan) databases(ctx context.Context) ([]string, error) {
 	defer s.waiting()()
-	return Databases(ctx, s.opt.Dump.URL)
-}
-
-// Databases lists the databases of a server that take connections and are no
-// templates, by name.
-func Databases(ctx context.Context, url string) ([]string, error) {
-	conn, err := pg.Connect(ctx, url)
-	if err != nil {
-		return nil, err
+	names, closed, err := Databases(ctx, s.opt.Dump.URL)
+	if len(closed) > 0 {
+		s.opt.Say("not dumped, since nobody can connect to them: %s", output.Clean(strings.Join(closed, ", ")))
 	}
-	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing was written
-	var names []string
-	err = conn.QueryRow(ctx, "SELECT array_agg(datname ORDER BY datname) FROM pg_catalog.pg_database WHERE datallowconn AND NOT datistemplate").Scan(&names)
-	if err != nil {
-		return nil, &capstan.Error{Op: "list the databases of", Object: "the server", Err: err}
-	}
-	return names, nil
+	return names, err
 }
 
 // waiting says that the reading of sources waits for the dump.

@@ -11,9 +11,10 @@ import (
 	"capstan/internal/disk"
 )
 
-// directory is where a dump is written: beside its place, in DIR.part, which is
-// renamed to DIR when all of it is durable. What is at DIR is whole, always.
-type directory struct {
+// Directory is where a dump, or several, are written: beside their place, in DIR.part,
+// of which a part is renamed to DIR when all of it is durable. What is at DIR is what was
+// published, always.
+type Directory struct {
 	disk        disk.FS
 	final, part string
 	lock        *flock.Flock
@@ -24,14 +25,15 @@ const (
 	bodyName = "dump"              // in DIR.part: what becomes DIR
 )
 
-// openDirectory takes the place for a dump; what an earlier call that was killed has
-// left there is removed.
-func openDirectory(d disk.FS, dir string) (*directory, error) {
+// OpenDirectory takes the place for a dump; what an earlier call that was killed has
+// left there is removed by Fresh. A place where something is, is capstan.ErrRefused, one
+// that another dump is written to capstan.ErrLocked.
+func OpenDirectory(d disk.FS, dir string) (*Directory, error) {
 	final, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
 	}
-	t := &directory{disk: d, final: final, part: final + ".part"}
+	t := &Directory{disk: d, final: final, part: final + ".part"}
 	if err := t.vacant(); err != nil {
 		return nil, err
 	}
@@ -61,7 +63,7 @@ func openDirectory(d disk.FS, dir string) (*directory, error) {
 }
 
 // vacant checks that nothing is in the dump's place, but for an empty directory.
-func (t *directory) vacant() error {
+func (t *Directory) vacant() error {
 	entries, err := t.disk.ReadDir(t.final)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -76,16 +78,16 @@ func (t *directory) vacant() error {
 }
 
 // path is where a file of the dump lies while it is written.
-func (t *directory) path(name string) string { return filepath.Join(t.part, bodyName, name) }
+func (t *Directory) path(name string) string { return filepath.Join(t.part, bodyName, name) }
 
-// fresh gives the path of the dump's directory, in which nothing is.
-func (t *directory) fresh() (string, error) {
+// Fresh gives the path of what becomes the dump: nothing is there.
+func (t *Directory) Fresh() (string, error) {
 	body := filepath.Join(t.part, bodyName)
 	return body, t.clear(body, "")
 }
 
-// clear removes a flat directory, or all that is in it but one file.
-func (t *directory) clear(dir, kept string) error {
+// clear removes a directory, or all that is in it but one file.
+func (t *Directory) clear(dir, kept string) error {
 	entries, err := t.disk.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -97,7 +99,11 @@ func (t *directory) clear(dir, kept string) error {
 		if entry.Name() == kept {
 			continue
 		}
-		if err := t.disk.Remove(filepath.Join(dir, entry.Name())); err != nil {
+		remove := t.disk.Remove
+		if entry.IsDir() {
+			remove = func(sub string) error { return t.clear(sub, "") }
+		}
+		if err := remove(filepath.Join(dir, entry.Name())); err != nil {
 			return err
 		}
 	}
@@ -107,8 +113,8 @@ func (t *directory) clear(dir, kept string) error {
 	return t.disk.Remove(dir)
 }
 
-// publish gives the dump its name. All its files are durable by now.
-func (t *directory) publish() error {
+// Publish gives the dump its name. All its files are durable by now.
+func (t *Directory) Publish() error {
 	body := filepath.Join(t.part, bodyName)
 	if err := t.disk.SyncDir(body); err != nil {
 		return err
@@ -122,9 +128,9 @@ func (t *directory) publish() error {
 	return t.disk.SyncDir(filepath.Dir(t.final))
 }
 
-// close removes what is beside the dump. Of a dump that was not published that is all
+// Close removes what is beside the dump. Of a dump that was not published that is all
 // of it.
-func (t *directory) close() error {
+func (t *Directory) Close() error {
 	err := t.clear(filepath.Join(t.part, bodyName), "")
 	// The lock's file goes before the lock: whoever opens it in between has a file
 	// without a name, and fails at his next step.

@@ -24,7 +24,7 @@ import (
 type dump struct {
 	env            Env
 	options        Options
-	directory      *directory
+	directory      *Directory
 	monitor        *monitor
 	client         pg.Client
 	server         pg.Version
@@ -72,11 +72,11 @@ func Dump(ctx context.Context, env Env, options Options, dir string) (summary Su
 	if err != nil {
 		return Summary{}, err
 	}
-	place, err := openDirectory(env.Disk, dir)
+	place, err := OpenDirectory(env.Disk, dir)
 	if err != nil {
 		return Summary{}, err
 	}
-	defer func() { err = errors.Join(err, place.close()) }()
+	defer func() { err = errors.Join(err, place.Close()) }()
 	return (&dump{env: env, options: options, directory: place, receipt: newLedger()}).whole(ctx)
 }
 
@@ -120,7 +120,7 @@ func (d *dump) watched(ctx context.Context) (summary Summary, err error) {
 }
 
 func (d *dump) clear() {
-	if _, err := d.directory.fresh(); err != nil {
+	if _, err := d.directory.Fresh(); err != nil {
 		d.env.Warn("what an attempt has left is still there: %v", err)
 	}
 }
@@ -242,7 +242,7 @@ func (d *dump) enter(ctx context.Context, h *held) (*pgconn.PgConn, error) {
 }
 
 func (d *dump) run(ctx context.Context) (_ Summary, err error) {
-	began := time.Now()
+	began, before := time.Now(), d.env.Tracker.Snapshot()
 	h, err := d.hold(ctx)
 	if err != nil {
 		return Summary{}, err
@@ -257,7 +257,7 @@ func (d *dump) run(ctx context.Context) (_ Summary, err error) {
 		return Summary{}, err
 	}
 	if d.spool == nil {
-		d.env.Tracker.Total(int64(len(h.data)+len(objects)), 0)
+		d.env.Tracker.Total(before.Entries+int64(len(h.data)+len(objects)), 0)
 	}
 	if err := d.read(ctx, h, objects); err != nil {
 		return Summary{}, d.conflicted(ctx, err)
@@ -279,7 +279,7 @@ func (d *dump) run(ctx context.Context) (_ Summary, err error) {
 	}
 	if d.spool == nil {
 		snapshot := d.env.Tracker.Snapshot()
-		s.BytesIn, s.BytesOut = snapshot.BytesIn, snapshot.BytesOut
+		s.BytesIn, s.BytesOut = snapshot.BytesIn-before.BytesIn, snapshot.BytesOut-before.BytesOut
 	}
 	return s, nil
 }
@@ -439,5 +439,10 @@ func (d *dump) seal(h *held, r *Receipt) error {
 	if d.spool != nil {
 		return d.handOver(h.large)
 	}
-	return d.directory.publish()
+	for name, content := range d.options.Beside {
+		if err := d.env.Disk.WriteNew(d.directory.path(name), content); err != nil {
+			return err
+		}
+	}
+	return d.directory.Publish()
 }

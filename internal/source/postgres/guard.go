@@ -125,7 +125,7 @@ func (d *dump) attempt(ctx context.Context, names []string) (_ *held, err error)
 		return nil, err
 	}
 	if names == nil {
-		dir, err := d.directory.fresh()
+		dir, err := d.directory.Fresh()
 		if err != nil {
 			return nil, err
 		}
@@ -147,7 +147,7 @@ func (d *dump) attempt(ctx context.Context, names []string) (_ *held, err error)
 	if err := d.muster(ctx, h); err != nil {
 		return nil, err
 	}
-	dir, err := d.directory.fresh()
+	dir, err := d.directory.Fresh()
 	if err != nil {
 		return nil, err
 	}

@@ -55,6 +55,9 @@ type Options struct {
 	Codec capstan.Codec
 	Level int // 0: the codec's default
 
+	// Beside are files that Dump puts beside those of pg_dump, by name: globals.sql.
+	Beside map[string][]byte
+
 	// StallWarn and StallFail are how long reading may stand still until people are
 	// told, and until the dump is ended; 0 means for ever. Waiting for locks in the
 	// beginning is bounded by LockWait.
@@ -146,11 +149,19 @@ func (o Options) suffix() string {
 // isFirst reports whether --first names a table.
 func (o Options) isFirst(t *table) bool { return matches(o.First, t.schema, t.name) }
 
+// Match reports whether a name is one that a pattern means: with * and ?, for any
+// character. Patterns that path.Match refuses match nothing.
+func Match(pattern, name string) bool {
+	const other = "\x00" // in no name: a slash is nothing special in one
+	ok, err := path.Match(strings.ReplaceAll(pattern, "/", other), strings.ReplaceAll(name, "/", other))
+	return err == nil && ok
+}
+
 // matches reports whether one of the patterns names the table.
 func matches(patterns []string, schema, name string) bool {
 	for _, pattern := range patterns {
 		for _, candidate := range [...]string{name, schema + "." + name} {
-			if ok, err := path.Match(pattern, candidate); err == nil && ok {
+			if Match(pattern, candidate) {
 				return true
 			}
 		}

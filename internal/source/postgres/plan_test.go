@@ -134,7 +134,7 @@ func TestPartsLieInOrder(t *testing.T) {
 		dir := t.TempDir()
 		d := &dump{
 			env: Env{Tracker: progress.New(nil)}, options: Options{Codec: capstan.CodecNone}, finishing: &errgroup.Group{},
-			directory: &directory{part: dir},
+			directory: &Directory{part: dir},
 		}
 		if err := os.MkdirAll(filepath.Join(dir, bodyName), 0o700); err != nil {
 			t.Fatal(err)

@@ -30,7 +30,7 @@ func DumpInto(ctx context.Context, env Env, options Options, dir string, to Spoo
 	if err != nil {
 		return Summary{}, err
 	}
-	place := &directory{disk: env.Disk, final: dir, part: dir}
+	place := &Directory{disk: env.Disk, final: dir, part: dir}
 	return (&dump{env: env, options: options, directory: place, receipt: newLedger(), spool: to}).whole(ctx)
 }
 

@@ -5,6 +5,9 @@
 // tables and schemas, with what belongs to them; and says what pg_restore could not do,
 // object by object.
 //
+// Globals restores what belongs to no database, roles and tablespaces, statement by
+// statement, so that each problem has its object.
+//
 // # Which pg_restore
 //
 // That of the server's own major, else the next newer one: a newer one sets parameters
@@ -17,7 +20,8 @@
 // Without Clean it restores no table that is already there: rows would be added to
 // those that the table has. What was restored before an error stays.
 //
-// Blocking: until pg_restore has ended, as a declared wait for the server. It ends with
-// the context; then the server ends what was under way. Memory: the table of contents,
+// Blocking: until pg_restore has ended, as a declared wait for the server, or for the
+// lock that holds it up (Options.StallWarn, StallFail). It ends with the context; then
+// the server ends what was under way. Memory: the table of contents,
 // and a bounded number of problems.
 package postgres

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"capstan"
 	"capstan/internal/disk"
@@ -27,6 +28,9 @@ type Options struct {
 	// Create makes the database that URL names, with the encoding and locale of the
 	// dumped one, and gives it that one's settings. It must not be there.
 	Create bool
+	// Properties gives a database that is not made the settings, comment and rights of the
+	// dumped one too.
+	Properties bool
 	// Clean drops what is restored before it is made anew.
 	Clean bool
 	// Tables ("schema.table" or "table") and Schemas restrict what is restored: tables
@@ -43,6 +47,10 @@ type Options struct {
 	Jobs                  int // of pg_restore; 0: as many as this machine has cores, at most 4
 	// PgRestore is the program to use; empty: one that fits is looked for.
 	PgRestore string
+	// StallWarn is how long the restore may stand still until people are told, and
+	// StallFail how long somebody's lock, or a server that does not answer, may be in its
+	// way until it is ended; 0 means for ever.
+	StallWarn, StallFail time.Duration
 }
 
 func (o Options) complete() (Options, error) {
@@ -58,6 +66,9 @@ func (o Options) complete() (Options, error) {
 	}
 	if o.Create && o.Clean {
 		return wrong("a database that is made anew holds nothing to clean: give --create or --clean")
+	}
+	if o.StallWarn < 0 || o.StallFail < 0 {
+		return wrong("a time to stand still is not negative")
 	}
 	if slices.Contains(o.Tables, "") || slices.Contains(o.Schemas, "") {
 		return wrong("an empty name names nothing")

@@ -14,7 +14,7 @@ import (
 // went wrong. It is the writer of its standard error; the texts are those of
 // pg_backup_archiver.c and parallel.c, untranslated.
 type listener struct {
-	stage   *progress.Stage
+	pulse   *pulse
 	tracker *progress.Tracker
 	toc     map[int32]*pgtoc.Entry
 	sizes   map[int32]int64 // of data files, by dump id
@@ -74,7 +74,7 @@ func (l *listener) line(line string) {
 		return
 	}
 	if item, ok := cutAny(text, "launching item ", "processing item "); ok {
-		l.stage.Object(l.object(item))
+		l.pulse.stage.Object(l.object(item))
 		return
 	}
 	if item, ok := strings.CutPrefix(text, "finished item "); ok {
@@ -84,14 +84,14 @@ func (l *listener) line(line string) {
 	if table, ok := strings.CutPrefix(text, `processing data for table "`); ok {
 		// Without jobs the end of a table is not said, only the begin of what follows.
 		table = strings.TrimSuffix(table, `"`)
-		l.stage.Object("TABLE DATA " + table)
+		l.pulse.stage.Object("TABLE DATA " + table)
 		l.done(l.byTable[table])
 		return
 	}
-	if _, what, ok := strings.Cut(text, "creating "); ok {
-		l.stage.Object(what)
+	if what, ok := cutAny(text, "creating ", "dropping "); ok {
+		l.pulse.stage.Object(what)
 	}
-	l.stage.Moved(0, 1)
+	l.pulse.moved(0, 1)
 }
 
 // harmless are errors that mean nothing: parameters that a newer pg_restore sets, and
@@ -132,12 +132,12 @@ func (l *listener) more(line string) {
 
 // done counts the data of an entry.
 func (l *listener) done(id int32) {
-	l.stage.Moved(0, 1)
+	l.pulse.moved(0, 1)
 	if size, ok := l.sizes[id]; ok {
 		delete(l.sizes, id)
 		l.summary.Tables++
 		l.summary.Bytes += size
-		l.stage.Moved(capstan.Bytes(size), 0)
+		l.pulse.moved(capstan.Bytes(size), 0)
 		l.tracker.Count(1, capstan.Bytes(size), 0)
 	}
 }

@@ -17,7 +17,7 @@ func TestGarbledLines(t *testing.T) {
 	}
 	var s Summary
 	l := &listener{
-		stage: tracker.Stage("restore"), tracker: tracker, toc: map[int32]*pgtoc.Entry{1: entry(1, "a"), 2: entry(2, "b"), 3: entry(3, "c")},
+		pulse: &pulse{stage: tracker.Stage("restore")}, tracker: tracker, toc: map[int32]*pgtoc.Entry{1: entry(1, "a"), 2: entry(2, "b"), 3: entry(3, "c")},
 		sizes: map[int32]int64{1: 10, 2: 20, 3: 30}, byTable: map[string]int32{"public.a": 1}, summary: &s,
 	}
 	for _, text := range []string{

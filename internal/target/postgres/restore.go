@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"capstan"
 	"capstan/internal/pg"
@@ -25,17 +24,20 @@ var errNotInDump = errors.New("it is not in the dump")
 
 // restore is one under way.
 type restore struct {
-	env     Env
-	options Options
-	dump    *pgdump.Dump
-	chosen  []int32        // in the order of the dump; nil: all
-	wanted  map[int32]bool // the same
-	client  pg.Client
-	stage   *progress.Stage
-	later   []*pgtoc.Entry // about the database, to be done last
-	from    string         // the dumped database's name
-	to      string
-	summary Summary
+	env         Env
+	options     Options
+	dump        *pgdump.Dump
+	chosen      []int32        // in the order of the dump; nil: all
+	wanted      map[int32]bool // the same
+	client      pg.Client
+	stage       *progress.Stage
+	pulse       *pulse         // while pg_restore runs
+	version     pg.Version     // of the server
+	application string         // that the server knows pg_restore's sessions by
+	later       []*pgtoc.Entry // about the database, to be done last
+	from        string         // the dumped database's name
+	to          string
+	summary     Summary
 }
 
 // Restore restores a dump. The summary is worth reading beside an error too. Objects
@@ -50,9 +52,10 @@ func Restore(ctx context.Context, env Env, options Options) (Summary, error) {
 	}
 	r := &restore{env: env, options: options, stage: env.Tracker.Stage("restore")}
 	r.summary = Summary{Dump: options.Dir, Problems: []Problem{}}
+	r.pulse = &pulse{stage: r.stage}
 	r.stage.Begin()
 	defer r.stage.End()
-	err = r.run(ctx)
+	err = r.unstalled(ctx)
 	r.summary.Seconds = time.Since(begun).Seconds()
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
@@ -71,17 +74,20 @@ func (r *restore) run(ctx context.Context) (err error) {
 	for _, id := range r.chosen {
 		r.wanted[id] = true
 	}
-	version, err := r.prepare(ctx)
-	if err != nil {
+	if r.version, err = r.prepare(ctx); err != nil {
 		return err
 	}
-	if err := r.findClient(ctx, version); err != nil {
+	if err := r.findClient(ctx, r.version); err != nil {
 		return err
 	}
 	if r.options.Create {
-		if err := r.create(ctx, version); err != nil {
+		if err := r.create(ctx, r.version); err != nil {
 			return err
 		}
+	}
+	if r.options.Properties && !r.options.Create {
+		_, r.later = databaseEntries(r.dump.Archive)
+		r.from = r.dump.Database.Value
 	}
 	conn, err := pg.ConnectTo(ctx, r.options.URL, r.to)
 	if err != nil {
@@ -98,25 +104,22 @@ func (r *restore) run(ctx context.Context) (err error) {
 	return r.summary.verdict()
 }
 
-// undefinedDatabase is the SQLSTATE of a database that does not exist.
-const undefinedDatabase = "3D000"
-
 // prepare looks at the server: its version, and whether the database is there.
 func (r *restore) prepare(ctx context.Context) (pg.Version, error) {
 	defer r.stage.Wait(progress.ForServer, "connecting")()
-	database := ""
+	connect := pg.Connect
 	if r.options.Create {
-		database = "postgres"
+		connect = connectAnywhere
 	}
-	conn, err := pg.ConnectTo(ctx, r.options.URL, database)
+	conn, err := connect(ctx, r.options.URL)
 	if err != nil {
-		if refused, ok := errors.AsType[*pgconn.PgError](err); ok && refused.Code == undefinedDatabase && !r.options.Create {
+		if pg.IsNoDatabase(err) && !r.options.Create {
 			err = &capstan.Error{Class: capstan.ErrNotFound, Op: "restore", Object: "the database", Err: err, Next: "make it with --create"}
 		}
 		return pg.Version{}, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing was written
-	if err := r.unpooled(ctx, conn, database); err != nil {
+	if err := r.unpooled(ctx, conn, conn.Config().Database); err != nil {
 		return pg.Version{}, err
 	}
 	config, err := pgx.ParseConfig(r.options.URL)
@@ -190,7 +193,7 @@ func (r *restore) create(ctx context.Context, server pg.Version) error {
 	if server.Major < providerMajor {
 		statement = strings.Replace(statement, " LOCALE_PROVIDER = libc", "", 1) // what it is there anyway
 	}
-	conn, err := pg.ConnectTo(ctx, r.options.URL, "postgres")
+	conn, err := connectAnywhere(ctx, r.options.URL)
 	if err != nil {
 		return err
 	}
@@ -246,11 +249,11 @@ func (r *restore) runProgram(ctx context.Context) (err error) {
 		defer close(done)
 		r.watch(watched)
 	}()
-	wait := r.stage.Wait(progress.ForServer, "pg_restore")
+	r.pulse.wait(progress.ForServer, "pg_restore")
 	result, failed := process.Run(ctx, process.Command{Path: r.client.Path, Args: args, Env: env, Stderr: heard})
-	wait()
 	stop()
 	<-done
+	r.pulse.end()
 	heard.conclude(failed == nil)
 	switch {
 	case failed == nil:
@@ -283,13 +286,22 @@ func (r *restore) command(dir string) (args, env []string, err error) {
 			args = append(args, flag)
 		}
 	}
-	return append(args, r.options.Dir), append(access.Env, "LC_ALL=C", "LANGUAGE="), nil
+	env = append(access.Env, "LC_ALL=C", "LANGUAGE=")
+	config, err := pgx.ParseConfig(r.options.URL)
+	if err != nil {
+		return nil, nil, err
+	}
+	if r.application = config.RuntimeParams["application_name"]; r.application == "" {
+		r.application = "capstan pg_restore " + strconv.Itoa(os.Getpid())
+		env = append(env, "PGAPPNAME="+r.application)
+	}
+	return append(args, r.options.Dir), env, nil
 }
 
 // listen plans what is restored, for the progress and the messages.
 func (r *restore) listen() *listener {
 	l := &listener{
-		stage: r.stage, tracker: r.env.Tracker, toc: map[int32]*pgtoc.Entry{}, sizes: map[int32]int64{}, byTable: map[string]int32{}, summary: &r.summary,
+		pulse: r.pulse, tracker: r.env.Tracker, toc: map[int32]*pgtoc.Entry{}, sizes: map[int32]int64{}, byTable: map[string]int32{}, summary: &r.summary,
 	}
 	files := map[string]int64{}
 	for _, table := range r.dump.Tables() {
