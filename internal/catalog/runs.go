@@ -20,7 +20,7 @@ type Run struct {
 	ID       capstan.RunID
 	Set      capstan.SetID // empty where a run makes or reads no set
 	Job      capstan.JobKey
-	Kind     string // "backup", "resume", "consolidate", "retry", "restore", "verify"
+	Kind     string // "backup", "resume", "consolidate", "retry", "restore", "verify", "drill"
 	Process  machine.Place
 	Status   capstan.RunStatus
 	Started  time.Time

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -94,18 +95,77 @@ func (a *app) with(ctx context.Context, do func(context.Context, *daemon.Daemon)
 	if err := a.open(ctx); err != nil {
 		return err
 	}
-	d, err := a.openHome(ctx, daemon.Options{
-		Home: settings.Home.Dir, Catalog: settings.Catalog, Memory: settings.Memory(a.jobMemory),
-		Say: a.printer.Info, Warn: a.printer.Warn,
-	})
+	d, err := a.openHome(ctx, a.homeOptions(settings))
 	if err != nil {
 		return err
 	}
+	return a.within(ctx, d, do)
+}
+
+// homeOptions are those of the home that the settings name.
+func (a *app) homeOptions(settings config.Settings) daemon.Options {
+	return daemon.Options{
+		Home: settings.Home.Dir, Catalog: settings.Catalog, Memory: settings.Memory(a.jobMemory),
+		Say: a.printer.Info, Warn: a.printer.Warn,
+	}
+}
+
+// within runs do with a home that was opened, and closes it.
+func (a *app) within(ctx context.Context, d *daemon.Daemon, do func(context.Context, *daemon.Daemon) error) error {
 	err, left := d.Engine.Guard(ctx, a.silence(ctx, d), !a.hooked, func(ctx context.Context) error { return do(ctx, d) })
 	if left {
 		return err // its results, and the home, may still be in use
 	}
 	return a.told(errors.Join(err, a.closeHome(ctx, d)))
+}
+
+// withAny is with for what can do without a catalog: do gets nil where there is none yet,
+// for none is made, and where it cannot be opened, which people are told.
+func (a *app) withAny(ctx context.Context, do func(context.Context, *daemon.Daemon) error) error {
+	settings, err := a.configure()
+	if err != nil {
+		return err
+	}
+	if err := a.open(ctx); err != nil {
+		return err
+	}
+	options := a.homeOptions(settings)
+	var d *daemon.Daemon
+	there, err := a.hasCatalog(ctx, settings)
+	if err == nil && there {
+		d, err = a.openHome(ctx, options)
+	}
+	switch {
+	case err == nil && d != nil:
+		return a.within(ctx, d, do)
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		a.printer.Warn("the catalog cannot be opened, this goes on without it: %v", err)
+	}
+	return a.told(do(ctx, nil))
+}
+
+// hasCatalog reports whether there is a catalog where the settings say.
+func (a *app) hasCatalog(ctx context.Context, settings config.Settings) (there bool, err error) {
+	path := settings.Catalog
+	if path == "" {
+		path = settings.Home.Catalog()
+	}
+	answer := make(chan bool, 1)
+	err = a.answered(ctx, path+" has not answered", func(<-chan struct{}) error {
+		_, err := os.Stat(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			answer <- false
+			return nil
+		}
+		answer <- true
+		return err
+	})
+	if err != nil {
+		return false, err
+	}
+	return <-answer, nil
 }
 
 // readRate is what the slowest of disks reads of a catalog in a second.

@@ -15,6 +15,7 @@ import (
 	"capstan/internal/catalog"
 	"capstan/internal/daemon"
 	"capstan/internal/output"
+	"capstan/internal/pgscratch"
 	"capstan/internal/pipeline"
 )
 
@@ -35,8 +36,8 @@ func (a *app) cancelCommand() *cobra.Command {
 interrupted by a signal, and exits 130; its status is cancelled. What is sealed is
 kept: the next run of its job resumes the set.
 
-A run whose process is gone is marked as interrupted. With --wait, cancel returns
-when the run is over.`,
+A run whose process is gone is marked as interrupted, and what the server of a drill has
+left is ended and removed. With --wait, cancel returns when the run is over.`,
 		Example: "  capstan runs\n  capstan cancel 12\n  capstan cancel 12 --wait",
 		Args:    usageArgs(cobra.ExactArgs(1)), ValidArgsFunction: a.completeRuns,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -121,12 +122,31 @@ func (a *app) bury(ctx context.Context, d *daemon.Daemon, run catalog.Run) error
 	}
 	a.say("the process of run %d (%s) is gone, it was last heard of at %s: the run is marked as interrupted; %s", run.ID, run.Process,
 		run.Beat.Local().Format(timeLayout), goOn(run))
+	if run.Kind == pipeline.KindDrill {
+		if err := a.clearDrills(ctx, d, run.Set); err != nil {
+			return err
+		}
+	}
 	if !a.flags.json {
 		return nil
 	}
 	line := newCancelLine(run)
 	line.Gone = true
 	return a.object(line)
+}
+
+// clearDrills removes what drills have left whose processes are gone: servers, and what
+// was brought to a stage, which whoever opens it clears.
+func (a *app) clearDrills(ctx context.Context, d *daemon.Daemon, set capstan.SetID) error {
+	waits := d.Tracker.Stage("server")
+	waits.Begin()
+	defer waits.End()
+	pgscratch.SweepNoted(ctx, pgscratch.Env{Stage: waits, Say: a.printer.Info, Warn: a.printer.Warn}, d.Home.Scratch())
+	if set == "" { // then nothing was brought anywhere
+		return nil
+	}
+	_, _, err := d.StageOf(ctx, set)
+	return err
 }
 
 func (a *app) cancelResult(run catalog.Run) error {

@@ -45,6 +45,8 @@ func advise(told *capstan.Error, command string) error {
 		advised.Safe, advised.Next = "a server that was told to stop goes on stopping, else everything was put back", "see: capstan pg stop-status"
 	case "dump":
 		advised.Safe, advised.Next = "nothing is left of it, its sessions have ended", "run it again"
+	case "drill":
+		advised.Safe, advised.Next = "the dump was not changed, the drill's server is removed", "run it again"
 	case "forget":
 		advised.Safe, advised.Next = "what is forgotten stays so, all other sets are whole", "the next forget removes what is left of it"
 	case "rebuild":

@@ -13,6 +13,7 @@ import (
 	"capstan/internal/pgdump"
 	"capstan/internal/pipeline"
 	"capstan/internal/progress"
+	"capstan/internal/stage"
 	"capstan/internal/target/postgres"
 )
 
@@ -134,16 +135,19 @@ func (a *app) fetched(ctx context.Context, d *daemon.Daemon, job pipeline.FetchD
 	if err != nil {
 		return err
 	}
-	return a.live(ctx, d, func(ctx context.Context) (err error) {
-		waiting := d.Tracker.Stage("restore")
-		spool, err := area.NewSpool(ctx, func(detail string) func() { return waiting.Wait(progress.ForSpace, detail) })
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, spool.Close(ctx)) }()
-		job.Database, job.Dir = from.database, spool.Dir()
-		job.Room = func(ctx context.Context, n capstan.Bytes) error { return daemon.SpoolRoom(ctx, spool, n) }
-		fetched, err := d.Engine.FetchDump(ctx, job)
-		return work(ctx, fetched, err)
-	})
+	return a.live(ctx, d, func(ctx context.Context) error { return a.spooled(ctx, d, area, job, from.database, work) })
+}
+
+// spooled is fetched with a stage that is open.
+func (a *app) spooled(ctx context.Context, d *daemon.Daemon, area *stage.Stage, job pipeline.FetchDump, database string, work func(context.Context, pipeline.Fetched, error) error) (err error) {
+	waiting := d.Tracker.Stage("restore")
+	spool, err := area.NewSpool(ctx, func(detail string) func() { return waiting.Wait(progress.ForSpace, detail) })
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, spool.Close(ctx)) }()
+	job.Database, job.Dir = database, spool.Dir()
+	job.Room = func(ctx context.Context, n capstan.Bytes) error { return daemon.SpoolRoom(ctx, spool, n) }
+	fetched, err := d.Engine.FetchDump(ctx, job)
+	return work(ctx, fetched, err)
 }

@@ -2,10 +2,12 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,6 +17,7 @@ import (
 	"capstan/internal/config"
 	"capstan/internal/daemon"
 	"capstan/internal/output"
+	"capstan/internal/progress"
 )
 
 // runLine is one run in --json output.
@@ -30,7 +33,30 @@ type runLine struct {
 	Beat     time.Time         `json:"heartbeat,omitzero"` // the same
 	Gone     bool              `json:"process_gone,omitempty"`
 	Cancel   string            `json:"cancelled_by,omitempty"`
+	Waiting  []runWait         `json:"waiting,omitempty"` // as of the last heartbeat
 	Counts   capstan.Counts    `json:"counts"`
+}
+
+// runWait is what a stage of a run waits for.
+type runWait struct {
+	Stage  string            `json:"stage"`
+	For    progress.Resource `json:"for"`
+	Detail string            `json:"detail,omitempty"`
+	Since  time.Time         `json:"since"`
+}
+
+// waitsOf are the waits that a run's last heartbeat tells of.
+func waitsOf(r *catalog.Run) (waits []runWait) {
+	var s progress.Snapshot
+	if r.Progress == nil || json.Unmarshal(r.Progress, &s) != nil {
+		return nil // of another release, or before the first
+	}
+	for _, stage := range s.Stages {
+		if stage.Active > 0 && stage.Waiting != "" {
+			waits = append(waits, runWait{stage.Name, stage.Waiting, stage.Detail, stage.Since})
+		}
+	}
+	return waits
 }
 
 func (a *app) runsCommand() *cobra.Command {
@@ -38,8 +64,9 @@ func (a *app) runsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "runs", Short: "List the runs in the catalog, oldest first",
 		Long: `List the runs that the catalog has, and how each ended. A run that says it is
-running is shown with its process and the time since its last sign of life; if its
-process is gone, it was killed, and the next backup of its job resumes it.`,
+running is shown with its process, what it waits for and since when, and the time since
+its last sign of life; if its process is gone, it was killed, and the next backup of its
+job resumes it.`,
 		Example: "  capstan runs --limit 10\n  capstan runs --job files --json | jq -r 'select(.status == \"failed\") | .run'",
 		Args:    usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -86,7 +113,7 @@ func newRunLine(r *catalog.Run) runLine {
 		Cancel: r.Cancel.By,
 	}
 	if r.Status == capstan.RunRunning {
-		line.PID, line.Beat = r.Process.PID, r.Beat
+		line.PID, line.Beat, line.Waiting = r.Process.PID, r.Beat, waitsOf(r)
 	}
 	return line
 }
@@ -101,6 +128,11 @@ func (l *runLine) row(now time.Time) []string {
 			process += " is gone"
 		case l.Cancel != "":
 			process += ", cancelled by " + l.Cancel
+		}
+		for i, wait := range l.Waiting {
+			if i == 0 && !l.Gone {
+				process += fmt.Sprintf(", waiting for %s since %s", strings.TrimSpace(string(wait.For)+" "+output.Clean(wait.Detail)), wait.Since.Local().Format(time.TimeOnly))
+			}
 		}
 		status += fmt.Sprintf(" (%s, last heard of %s ago)", process, output.Duration(max(now.Sub(l.Beat), 0)))
 	} else if !l.Finished.IsZero() {

@@ -232,6 +232,7 @@ func (a *app) printOutcome(ctx context.Context, run catalog.Run) (problem string
 	var backup pipeline.Summary
 	var restore pipeline.RestoreSummary
 	var verify pipeline.VerifySummary
+	var drill drillReport
 	summaries := map[string]struct {
 		into  any
 		print func()
@@ -242,6 +243,7 @@ func (a *app) printOutcome(ctx context.Context, run catalog.Run) (problem string
 		"retry":       {&backup, func() { a.deliverySummary(ctx, backup) }},
 		"restore":     {&restore, func() { a.restoreSummary(ctx, restore) }},
 		"verify":      {&verify, func() { a.verifySummary(ctx, verify) }},
+		"drill":       {&drill, func() { a.finish(ctx, drill.text(), drill) }},
 	}
 	known, ok := summaries[run.Kind]
 	switch {

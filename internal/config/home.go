@@ -77,5 +77,8 @@ func (h Home) Key() string { return filepath.Join(h.Dir, "signing-key.pem") }
 // Stage is the default directory of the stage.
 func (h Home) Stage() string { return filepath.Join(h.Dir, "stage") }
 
+// Scratch is the directory that says where drills have made servers.
+func (h Home) Scratch() string { return filepath.Join(h.Dir, "scratch") }
+
 // Log is the directory of what is kept for whoever looks for a cause later.
 func (h Home) Log() string { return filepath.Join(h.Dir, "log") }

@@ -33,16 +33,15 @@ func Run(ctx context.Context, env Env, options Options) (Summary, error) {
 	begun := time.Now()
 	options, err := options.complete()
 	if err != nil {
-		return Summary{Type: "summary", Status: Failed, Dump: options.Dir}, err
+		return NewSummary(options.Dir), err
 	}
 	if env.Step == nil {
 		env.Step = func(context.Context, string, string) {}
 	}
 	d := &drill{env: env, options: options}
-	d.summary = &Summary{
-		Type: "summary", Status: Failed, Dump: options.Name, Against: AgainstFiles, Scratch: options.Server == "",
-		Differences: []Difference{}, Problems: []target.Problem{},
-	}
+	summary := NewSummary(options.Name)
+	summary.Scratch = options.Server == ""
+	d.summary = &summary
 	err = d.unstalled(ctx)
 	d.summary.Seconds = time.Since(begun).Seconds()
 	return *d.summary, err

@@ -19,10 +19,8 @@ import (
 	"capstan"
 	"capstan/internal/capstantest/pgtest"
 	"capstan/internal/codec"
-	"capstan/internal/disk"
 	"capstan/internal/pgdrill"
 	"capstan/internal/pgdump"
-	"capstan/internal/pgscratch"
 	source "capstan/internal/source/postgres"
 )
 
@@ -443,40 +441,5 @@ func TestEncoding(t *testing.T) {
 	f.dump("latin")
 	if s := f.proven(f.options()); s.Tables != 1 || s.Rows != 3 || s.Sequences != 1 {
 		t.Errorf("%+v", s)
-	}
-}
-
-// A directory that a killed drill has left is removed by the next server that is made
-// beside it, with a server that may still run there; those of others are not.
-func TestSweep(t *testing.T) {
-	t.Parallel()
-	f := newField(t, 15)
-	f.small()
-	alive := filepath.Join(f.scratch, "capstan-scratch-alive")
-	foreign := filepath.Join(f.scratch, "capstan-scratch-foreign")
-	for dir, marker := range map[string]string{
-		alive:   fmt.Sprintf(`{"owner": %s}`, here(t)),
-		foreign: `{"owner": {"Machine": "another", "Boot": "x", "Space": "x", "PID": 1}}`,
-	} {
-		if err := os.Mkdir(dir, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, "capstan-scratch.json"), []byte(marker), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	dead := filepath.Join(f.scratch, "capstan-scratch-dead")
-	if err := os.MkdirAll(filepath.Join(dead, "data", "base"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	gone := strings.Replace(here(t), `"Started":"`, `"Started":"1`, 1)
-	if err := os.WriteFile(filepath.Join(dead, "capstan-scratch.json"), []byte(fmt.Sprintf(`{"owner": %s, "bin": %q}`, gone, pgtest.Bin(t, 15))), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	pgscratch.Sweep(t.Context(), pgscratch.Env{Disk: disk.FS{}, Say: f.say, Warn: f.say}, f.scratch)
-	for dir, stays := range map[string]bool{alive: true, foreign: true, dead: false} {
-		if _, err := os.Stat(dir); (err == nil) != stays {
-			t.Errorf("%s: %v\n%s", dir, err, f.heard())
-		}
 	}
 }

@@ -33,6 +33,7 @@ type Options struct {
 	// Scratch, Bin, RunAs and Settings are those of pgscratch.Options: Dir, Bin, User.
 	Scratch, Bin, RunAs string
 	Settings            []string
+	Notes               string // that of pgscratch.Options
 	Jobs                int    // of the restore and of the comparison; 0 as target/postgres has it
 	PgRestore           string // the program; empty: one that fits is looked for
 	// StallWarn and StallFail are how long the drill may stand still until people are

@@ -44,6 +44,7 @@ func (d *drill) openPlace(ctx context.Context, major int) (*place, error) {
 	d.env.Step(ctx, "server", "")
 	server, err := pgscratch.Start(ctx, pgscratch.Env{Disk: d.env.Disk, Stage: p.stage, Say: d.env.Say, Warn: d.env.Warn}, pgscratch.Options{
 		Major: major, Bin: d.options.Bin, Dir: d.options.Scratch, User: d.options.RunAs, Room: d.room(), Settings: d.options.Settings,
+		Notes: d.options.Notes,
 	})
 	if err != nil {
 		return nil, err

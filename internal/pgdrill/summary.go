@@ -19,6 +19,11 @@ const (
 	Failed  = "failed"  // nothing was proven
 )
 
+// severity orders outcomes: of several, the one that matters most.
+func severity(status string) int {
+	return slices.Index([]string{Proven, Failed, Differs}, status)
+}
+
 // What a dump is compared with.
 const (
 	AgainstSource = "source" // what the source had: the receipt says it
@@ -77,10 +82,64 @@ type Summary struct {
 	Sequences int64         `json:"sequences"`
 	Large     int64         `json:"large_objects"`
 	// NotCompared names what is restored and not compared.
-	NotCompared []string           `json:"not_compared,omitempty"`
-	Differences []Difference       `json:"differences"`
-	Problems    []postgres.Problem `json:"problems"` // of pg_restore
-	Seconds     float64            `json:"seconds"`
+	NotCompared []string     `json:"not_compared,omitempty"`
+	Differences []Difference `json:"differences"`
+	// Unnamed counts differences beyond those that are kept one by one.
+	Unnamed  int64              `json:"unnamed_differences,omitempty"`
+	Problems []postgres.Problem `json:"problems"` // of pg_restore
+	Seconds  float64            `json:"seconds"`
+}
+
+// NewSummary is that of a drill that has not found anything out yet.
+func NewSummary(dump string) Summary {
+	return Summary{Type: "summary", Status: Failed, Dump: dump, Against: AgainstFiles, Differences: []Difference{}, Problems: []postgres.Problem{}}
+}
+
+// Damaged says of a drill that could not begin what kept it from that.
+func (s *Summary) Damaged(object string, err error) {
+	s.Status = Differs
+	s.Differences = append(s.Differences, Difference{Object: object, In: inFiles, Err: err.Error()})
+}
+
+// Brief is the summary with no more than n differences, and n problems, that are named.
+func (s Summary) Brief(n int) Summary {
+	more := max(len(s.Differences)-n, 0) + max(len(s.Problems)-n, 0)
+	s.Unnamed += int64(more)
+	s.Differences, s.Problems = s.Differences[:min(n, len(s.Differences))], s.Problems[:min(n, len(s.Problems))]
+	return s
+}
+
+// Together makes one summary of those of several dumps, of which there should be so
+// many: it is proven if each is.
+func Together(dump string, wanted int, each []Summary) Summary {
+	all := NewSummary(dump)
+	all.Status, all.Against = Proven, AgainstSource
+	if len(each) < wanted {
+		all.Status = Failed
+	}
+	for _, s := range each {
+		if severity(s.Status) > severity(all.Status) {
+			all.Status = s.Status
+		}
+		if s.Against != AgainstSource {
+			all.Against = s.Against
+		}
+		all.DumpServer, all.Server, all.Scratch = s.DumpServer, s.Server, s.Scratch
+		all.Tables, all.Rows, all.Bytes = all.Tables+s.Tables, all.Rows+s.Rows, all.Bytes+s.Bytes
+		all.Sequences, all.Large, all.Seconds, all.Unnamed = all.Sequences+s.Sequences, all.Large+s.Large, all.Seconds+s.Seconds, all.Unnamed+s.Unnamed
+		for _, d := range s.Differences {
+			d.Object = s.Dump + ": " + d.Object
+			all.Differences = append(all.Differences, d)
+		}
+		for _, p := range s.Problems {
+			p.Object = s.Dump + ": " + p.Object
+			all.Problems = append(all.Problems, p)
+		}
+		for _, name := range s.NotCompared {
+			all.NotCompared = append(all.NotCompared, s.Dump+": "+name)
+		}
+	}
+	return all
 }
 
 // maxDifferences bounds the differences that are kept one by one.
@@ -117,6 +176,7 @@ func (f *findings) verdict() error {
 	defer f.mu.Unlock()
 	s := f.summary
 	slices.SortStableFunc(s.Differences, func(a, b Difference) int { return cmp.Compare(a.Object, b.Object) })
+	s.Unnamed = f.more
 	n := int64(len(s.Differences)) + f.more
 	if n == 0 && len(s.Problems) == 0 {
 		s.Status = Proven

@@ -31,6 +31,9 @@ type Options struct {
 	// Dir is the directory in which the server's own is made; empty: that of the system
 	// for temporary files.
 	Dir string
+	// Notes is a directory in which it is noted where the server is made, for SweepNoted;
+	// empty: it is noted nowhere.
+	Notes string
 	// User is whom the server runs as if this process is root's; empty: postgres.
 	User string
 	// Room is how much has to be free in Dir.

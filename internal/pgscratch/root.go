@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,7 +27,7 @@ type marker struct {
 
 // makeRoot makes the directory of a server: with a marker, and two for the server's
 // user alone.
-func makeRoot(env Env, parent, bin string, account *process.Account) (root string, err error) {
+func makeRoot(env Env, parent, bin string, account *process.Account, notes notes) (root string, err error) {
 	here, err := machine.Here()
 	if err != nil {
 		return "", err
@@ -39,6 +38,9 @@ func makeRoot(env Env, parent, bin string, account *process.Account) (root strin
 	}
 	if root, err = os.MkdirTemp(parent, prefix); err != nil {
 		return "", &capstan.Error{Op: "make a directory for a scratch server in", Object: parent, Err: err, Next: "name another with --scratch"}
+	}
+	if err := notes.note(env, root); err != nil { // the work can do without
+		env.Warn("it is not noted that a server is made in %s: %v", root, err)
 	}
 	if err = os.WriteFile(filepath.Join(root, markerName), text, 0o600); err == nil {
 		err = os.Chmod(root, 0o711) //nolint:gosec // the server's user has to get to what is below
@@ -56,38 +58,6 @@ func makeRoot(env Env, parent, bin string, account *process.Account) (root strin
 		err = errors.Join(&capstan.Error{Op: "make a directory for a scratch server in", Object: parent, Err: err}, os.RemoveAll(root))
 	}
 	return root, err
-}
-
-// abandoned is how old a directory without a marker must be to be one that was left:
-// its maker was killed before he wrote it.
-const abandoned = time.Hour
-
-// Sweep removes what processes that were killed have left in a directory. What cannot
-// be removed is warned of.
-func Sweep(ctx context.Context, env Env, parent string) {
-	roots, err := filepath.Glob(filepath.Join(parent, prefix+"*"))
-	if err != nil {
-		return // of a directory whose name is a pattern, which is legal
-	}
-	for _, root := range roots {
-		info, err := os.Lstat(root)
-		if err != nil || !info.IsDir() || !mine(info) {
-			continue
-		}
-		left, err := readMarker(root)
-		if errors.Is(err, fs.ErrNotExist) && time.Since(info.ModTime()) > abandoned {
-			_ = os.Remove(root) // which fails where there is something in it
-			continue
-		}
-		if err != nil || !left.dead() {
-			continue
-		}
-		env.Say("removing %s, which a process that has ended left behind", root)
-		halt(ctx, left.Bin, filepath.Join(root, dataName), left.Account)
-		if err := remove(ctx, root); err != nil {
-			env.Warn("%s cannot be removed: %v", root, err)
-		}
-	}
 }
 
 // dead reports whether the process that made a directory is certainly gone.

@@ -27,6 +27,7 @@ const (
 type Server struct {
 	env     Env
 	root    string // its directory, which is removed with it
+	notes   notes
 	bin     string
 	account *process.Account
 	process *process.Process
@@ -49,7 +50,7 @@ func Start(ctx context.Context, env Env, options Options) (_ *Server, err error)
 	if err := options.place(); err != nil {
 		return nil, err
 	}
-	s := &Server{env: env}
+	s := &Server{env: env, notes: notes(options.Notes)}
 	if s.account, err = options.account(); err != nil {
 		return nil, err
 	}
@@ -57,10 +58,13 @@ func Start(ctx context.Context, env Env, options Options) (_ *Server, err error)
 		return nil, err
 	}
 	Sweep(ctx, env, options.Dir)
+	if options.Notes != "" {
+		SweepNoted(ctx, env, options.Notes)
+	}
 	if err := options.room(env); err != nil {
 		return nil, err
 	}
-	if s.root, err = makeRoot(env, options.Dir, s.bin, s.account); err != nil {
+	if s.root, err = makeRoot(env, options.Dir, s.bin, s.account, s.notes); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -185,10 +189,15 @@ func (s *Server) Stop(ctx context.Context) error {
 			_, _ = s.process.Stop(ctx) // what it held is removed, however it ended
 		}
 	}
-	return remove(ctx, s.root)
+	err := errors.Join(s.working(ctx), remove(ctx, s.root))
+	if err == nil {
+		s.notes.drop(s.env, s.root)
+	}
+	return err
 }
 
-// halt stops a server immediately. That it does not is seen by what comes next.
+// halt stops a server of this process's immediately. That it does not is seen by what
+// comes next.
 func halt(ctx context.Context, bin, data string, account *process.Account) {
 	if _, err := os.Stat(filepath.Join(data, "postmaster.pid")); err != nil {
 		return

@@ -28,6 +28,7 @@ type FetchDump struct {
 	// Room is asked before anything is written whether so many bytes may be, and may
 	// wait until they may; nil: the file system has to have them free.
 	Room     func(ctx context.Context, n capstan.Bytes) error
+	Part     bool // of another run: it has no row of its own
 	Patience Patience
 }
 
@@ -70,7 +71,7 @@ func (e *Engine) FetchDump(ctx context.Context, job FetchDump) (Fetched, error) 
 	if err := room(ctx, f.Bytes); err != nil {
 		return f, err
 	}
-	summary, err := e.Restore(ctx, Restore{Set: job.Set, Paths: paths, Target: job.Dir, Patience: job.Patience})
+	summary, err := e.Restore(ctx, Restore{Set: job.Set, Paths: paths, Target: job.Dir, Part: job.Part, Patience: job.Patience})
 	if err != nil {
 		return f, at.damaged(dump, summary.Problems, err)
 	}

@@ -19,6 +19,7 @@ const HeartbeatEvery = 2 * time.Second
 const (
 	kindRestore = "restore"
 	kindVerify  = "verify"
+	KindDrill   = "drill"
 )
 
 // beat keeps the run's row current until ctx ends, so that other processes can see
@@ -62,6 +63,8 @@ func cancelled(run capstan.RunID, kind string, asked catalog.CancelRequest) erro
 		told.Safe, told.Next = "what the volumes have is kept", fmt.Sprintf("for the rest: capstan retry %d", run)
 	case kindRestore:
 		told.Safe, told.Next = "what was restored is whole", "run it again with --overwrite"
+	case KindDrill:
+		told.Safe, told.Next = "the dump was not changed, the drill's server is removed", "run it again"
 	case kindVerify:
 		told.Safe, told.Next = "what was checked is recorded", "run it again to check the rest"
 	}

@@ -10,16 +10,17 @@ import (
 	"capstan/internal/catalog"
 )
 
-// recordPatience bounds how long a restore or a verification waits to be recorded:
+// recordPatience bounds how long a run that makes no set waits to be recorded:
 // what it is for must not fail, or be late, for want of a record.
 const recordPatience = 5 * time.Second
 
 // readGrace is what such a run has to end once it is cancelled: it owes no records.
 const readGrace = 10 * time.Second
 
-// reading is a run that makes no set: a restore or a verification.
+// reading is a run that makes no set: a restore, a verification or a drill.
 type reading struct {
 	kind string
+	part bool           // of another run, whose row stands for it
 	set  capstan.SetID  // empty: several, or all
 	job  capstan.JobKey // of the set
 
@@ -48,7 +49,10 @@ type ending struct {
 func (e *Engine) read(ctx context.Context, r reading, work func(context.Context) error, tell func(ending) (result, error)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	run := e.beginReading(ctx, r)
+	var run capstan.RunID
+	if !r.part {
+		run = e.beginReading(ctx, r)
+	}
 	beat, stop := context.WithCancel(ctx)
 	beating := make(chan struct{})
 	go func() {
@@ -57,7 +61,9 @@ func (e *Engine) read(ctx context.Context, r reading, work func(context.Context)
 			_ = e.beat(beat, run, r.kind, cancel) // it says itself what failed
 		}
 	}()
-	r.patience.Grace = readGrace
+	if r.patience.Grace == 0 {
+		r.patience.Grace = readGrace
+	}
 	err, stuck := e.watched(ctx, cancel, r.patience, whole{}, work)
 	stop()
 	<-beating

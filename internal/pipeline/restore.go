@@ -19,6 +19,7 @@ type Restore struct {
 	Target    string
 	Overwrite bool
 	NoSpecial bool
+	Part      bool // of another run: it has no row of its own
 	Patience  Patience
 }
 
@@ -74,7 +75,7 @@ func (e *Engine) Restore(ctx context.Context, job Restore) (RestoreSummary, erro
 		e.Tracker.Total(set.Counts.Entries, 0)
 	}
 	r := &restoreRun{Engine: e, view: view, want: want, readers: e.newReaders()}
-	err = e.read(ctx, reading{kindRestore, set.ID, set.Job, job.Patience}, func(ctx context.Context) error {
+	err = e.read(ctx, reading{kindRestore, job.Part, set.ID, set.Job, job.Patience}, func(ctx context.Context) error {
 		return errors.Join(r.all(ctx, job), r.readers.close())
 	}, func(end ending) (result, error) {
 		r.summarize(&summary, end)
