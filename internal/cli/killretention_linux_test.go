@@ -116,10 +116,13 @@ func (l *killLane) pool() string {
 	return l.vol
 }
 
-// inPool are the sets that are on the pool's volume, the newest first.
+// inPool are the sets that the pool's volume shall hold, the newest first. What was
+// written of one before it was abandoned there stays, and is not meant.
 func (l *killLane) inPool(r records) (ids []capstan.SetID) {
 	for _, set := range r.sets {
-		if slices.ContainsFunc(set.copies, func(c capstan.Copy) bool { return good(c) && r.locations[c.Volume] == l.pool() }) {
+		if slices.ContainsFunc(set.demands, func(d capstan.Demand) bool {
+			return d.State != capstan.CopyForgotten && r.locations[d.Volume] == l.pool()
+		}) {
 			ids = append(ids, set.ID)
 		}
 	}
