@@ -6,6 +6,7 @@ import "context"
 // directories mostly ascend in the order of a walk, so that one query gives the
 // rows of many small directories.
 type ahead struct {
+	page     int      // rows that are read at once
 	rows     []stored // by directory and name
 	from, to int64    // directories between these, without them, are read to their ends
 	end      pageEnd
@@ -15,7 +16,7 @@ type ahead struct {
 
 // trusted reports whether reading ahead has paid so far: in a set that was written
 // in pieces the ids may be in another order.
-func (a *ahead) trusted() bool { return a.dropped <= a.used+walkPage }
+func (a *ahead) trusted() bool { return a.dropped <= a.used+a.page }
 
 // take gives the rows of a directory if they are there; more says that there may
 // be further ones, after the name.
@@ -36,7 +37,7 @@ func (a *ahead) take(dir int64) (rows []stored, more bool, after string, ok bool
 	a.dropped += first
 	a.used += len(rows)
 	if dir == a.to {
-		return rows, a.end.read == walkPage, a.end.name, true
+		return rows, a.end.read == a.page, a.end.name, true
 	}
 	return rows, false, "", true
 }
@@ -45,10 +46,10 @@ func (a *ahead) take(dir int64) (rows []stored, more bool, after string, ok bool
 func (a *ahead) read(ctx context.Context, v *view, dir int64) error {
 	a.dropped += len(a.rows)
 	var err error
-	a.rows, a.end, err = v.rows(ctx, sqlPageOn, v.no, dir, []byte{}, walkPage)
+	a.rows, a.end, err = v.rows(ctx, sqlPageOn, v.no, dir, []byte{}, a.page)
 	// A page that is not full holds all that there is, also of directories without rows.
 	a.from, a.to = dir-1, a.end.dir
-	if a.end.read < walkPage {
+	if a.end.read < a.page {
 		a.to = max(a.to, dir)
 	}
 	return err

@@ -9,8 +9,10 @@ import (
 )
 
 const (
-	walkPage = 256 // rows of one directory that are read at once
-	walkKept = 8   // innermost directories whose read rows are kept while deeper ones are walked
+	walkPage  = 256  // rows of one directory that are read at once
+	leastPage = 16   // of a walk that is one of very many
+	walksRows = 4096 // that walks beside each other read at once, together, as long as they are not so many
+	walkKept  = 8    // innermost directories whose read rows are kept while deeper ones are walked
 )
 
 // Walk yields the entries of a set in the order of capstan.ComparePaths, those
@@ -22,6 +24,12 @@ const (
 // two entries. What is added to the set meanwhile may be yielded or not; when the
 // set is deleted meanwhile, the last thing yielded is capstan.ErrNotFound.
 func (c *Catalog) Walk(ctx context.Context, set capstan.SetID, root string) iter.Seq2[capstan.Entry, error] {
+	return c.WalkBeside(ctx, set, root, 1)
+}
+
+// WalkBeside is Walk for one of so many walks that go on side by side: they take less
+// memory each, the more there are, and more queries.
+func (c *Catalog) WalkBeside(ctx context.Context, set capstan.SetID, root string, walks int) iter.Seq2[capstan.Entry, error] {
 	return func(yield func(capstan.Entry, error) bool) {
 		fail := func(err error) { yield(capstan.Entry{}, c.failed(ctx, "walk set "+string(set), err)) }
 		v, err := c.view(ctx, set)
@@ -44,7 +52,8 @@ func (c *Catalog) Walk(ctx context.Context, set capstan.SetID, root string) iter
 			return
 		}
 		if root == "" || row.child != 0 {
-			w := &walker{view: v, stack: []frame{{dir: row.child, path: root, more: true}}}
+			page := max(leastPage, min(walkPage, walksRows/max(walks, 1)))
+			w := &walker{view: v, page: page, ahead: ahead{page: page}, stack: []frame{{dir: row.child, path: root, more: true}}}
 			if err := w.walk(ctx, yield); err != nil {
 				fail(err)
 			}
@@ -55,6 +64,7 @@ func (c *Catalog) Walk(ctx context.Context, set capstan.SetID, root string) iter
 // walker goes through a tree depth-first.
 type walker struct {
 	*view
+	page  int // rows that are read at once
 	stack []frame
 	ahead ahead
 }
@@ -113,8 +123,8 @@ func (w *walker) fill(ctx context.Context, f *frame) error {
 			return nil
 		}
 	}
-	rows, end, err := w.rows(ctx, sqlPage, w.no, f.dir, []byte(f.after), walkPage)
-	f.rows, f.more = rows, end.read == walkPage
+	rows, end, err := w.rows(ctx, sqlPage, w.no, f.dir, []byte(f.after), w.page)
+	f.rows, f.more = rows, end.read == w.page
 	if f.more {
 		f.after = end.name
 	}

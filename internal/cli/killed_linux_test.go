@@ -22,7 +22,8 @@ var (
 
 // TestKilled kills the program at the named points, in four lanes side by side: onto
 // one volume directly, or through a stage onto two, encrypted or not. The backups
-// are full and incremental ones. After each kill the catalog is sound and what it
+// are full and incremental ones; sets are consolidated, and forgotten everywhere or on
+// one volume. After each kill the catalog is sound and what it
 // calls complete can be read; the same command, called again, completes; the tree
 // comes back as it is; what was acknowledged is there still, untouched; nothing is
 // stored twice, and nothing is left over in stage, volumes, home and target.
@@ -113,7 +114,7 @@ func (c *killCount) String() string {
 	defer c.mu.Unlock()
 	var text strings.Builder
 	line := func(point string, cells ...any) {
-		fmt.Fprintf(&text, "%-8s %7v %7v %10v %10v %7v %9v  %v\n", append([]any{point}, cells...)...)
+		fmt.Fprintf(&text, "%-11s %7v %7v %10v %10v %7v %9v  %v\n", append([]any{point}, cells...)...)
 	}
 	line("point", "direct", "staged", "direct enc", "staged enc", "kills", "and again", "operations")
 	var total, again int

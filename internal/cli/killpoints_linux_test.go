@@ -8,7 +8,7 @@ import (
 
 // killPoints are the names of the points at which TestKilled kills, in the order of
 // a run. Each stands for operations on home, stage, volumes or the target of a restore.
-var killPoints = []string{"pack", "seal", "rename", "commit", "write", "delete", "restore", "forget"}
+var killPoints = []string{"pack", "seal", "rename", "commit", "write", "delete", "restore", "forget", "consolidate", "pool"}
 
 // command is what is killed.
 type command string
@@ -22,6 +22,9 @@ const (
 	theRestore command = "restore"
 	theRepeat  command = "restore --overwrite" // over a whole tree
 	theForget  command = "forget"
+
+	theConsolidate command = "consolidate"
+	thePool        command = "forget --pool"
 )
 
 // spot is one kind of operation at which a command is killed.
@@ -104,12 +107,26 @@ func spotsOf(staged bool) map[string][]spot {
 	add("restore", theRestore, "home", "catalog.db-wal", 3, slowfs.Sync)
 	add("restore", theRepeat, "target", "*", 40, slowfs.Create, slowfs.Write, slowfs.Rename)
 
-	add("forget", theForget, "home", "catalog.db-wal", 7, slowfs.Sync)
-	for _, name := range []string{"SHA256SUMS.sig", "SHA256SUMS", "manifest*", ".capstan-owner.json"} {
-		add("forget", theForget, volume, name, 1, slowfs.Unlink)
+	for point, by := range map[string]command{"forget": theForget, "pool": thePool} {
+		add(point, by, "home", "catalog.db-wal", 7, slowfs.Sync)
+		for _, name := range []string{"SHA256SUMS.sig", "SHA256SUMS", "manifest*", ".capstan-owner.json"} {
+			add(point, by, volume, name, 1, slowfs.Unlink)
+		}
+		add(point, by, volume, archives, 4, slowfs.Unlink)
+		add(point, by, volume, ".capstan-claim-*", 1, slowfs.Rename)
+		add(point, by, volume, "*", 1, slowfs.Rmdir)
 	}
-	add("forget", theForget, volume, archives, 4, slowfs.Unlink)
-	add("forget", theForget, volume, ".capstan-claim-*", 1, slowfs.Rename)
-	add("forget", theForget, volume, "*", 1, slowfs.Rmdir)
+
+	add("consolidate", theConsolidate, "home", "catalog.db-wal", 20, slowfs.Sync)
+	add("consolidate", theConsolidate, packed, archives, 4, slowfs.Create, slowfs.Sync, slowfs.Rename)
+	add("consolidate", theConsolidate, packed, archives, 10, slowfs.Write)
+	add("consolidate", theConsolidate, "one", "20??-*", 1, slowfs.Rename)
+	for _, name := range []string{"manifest*", "catalog.sqlite*", "SHA256SUMS", "SHA256SUMS.sig"} {
+		add("consolidate", theConsolidate, volume, name, 1, slowfs.Rename)
+	}
+	if staged {
+		add("consolidate", theConsolidate, volume, archives, 4, slowfs.Write, slowfs.Rename)
+		add("consolidate", theConsolidate, "stage", archives, 4, slowfs.Unlink)
+	}
 	return spots
 }

@@ -44,11 +44,12 @@ func (l *killLane) round(point string, s spot) (killed bool) {
 	}
 	l.again(s.by, args)
 	after := l.sound(s)
-	if s.by != theForget && s.by != theAbandon {
-		l.untouched(before, after)
-	}
+	l.untouched(l.staying(s.by, before), after)
 	if s.by != theRestore && s.by != theRepeat { // else it has come back just now
-		l.comesBack()
+		l.restores("latest", l.data)
+	}
+	if s.by == theConsolidate && l.random.IntN(2) == 0 {
+		after = l.linksGo(capstan.SetID(args[1]))
 	}
 	l.known = l.entries(after)
 	return true
@@ -58,6 +59,7 @@ func (l *killLane) round(point string, s spot) (killed bool) {
 var goesOn = map[command]command{
 	theFirst: theBackup, theBackup: theBackup, theResume: theBackup, theRetry: theRetry,
 	theRestore: theRepeat, theRepeat: theRepeat, theForget: theForget,
+	theConsolidate: theConsolidate, thePool: thePool,
 }
 
 // prepare makes what a command needs and gives its arguments.
@@ -109,6 +111,10 @@ func (l *killLane) prepare(by command) (args []string, ready bool) {
 			l.wholeBackup()
 		}
 		return forgetting[:], true
+	case theConsolidate:
+		return l.chainToConsolidate(), true
+	case thePool:
+		return l.setsToLetGo(), true
 	}
 	l.t.Fatalf("what is %s?", by)
 	return nil, false
@@ -196,6 +202,10 @@ func (l *killLane) again(by command, args []string) {
 		if r := l.look(); len(r.sets) != 1 || r.sets[0].ID != kept {
 			l.t.Errorf("there are %d sets, of which %s is the first; want %s alone", len(r.sets), r.sets[0].ID, kept)
 		}
+	case theConsolidate:
+		l.consolidated(args)
+	case thePool:
+		l.letGo(args)
 	}
 }
 
@@ -227,7 +237,7 @@ func (l *killLane) honest(s spot) written {
 			l.t.Errorf("killed %s; verify: exit %d\n%s%s", s, e.code, e.out, e.err)
 		}
 	}
-	if s.by != theForget {
+	if !l.forgets(s.by) {
 		l.remembered(s, r)
 	}
 	return l.written(r)
@@ -250,22 +260,12 @@ func (l *killLane) sound(s spot) records {
 		l.t.Errorf("killed %s; verify: exit %d\n%s%s", s, e.code, e.out, e.err)
 	}
 	r := l.look()
-	if s.by != theForget {
+	if !l.forgets(s.by) {
 		l.remembered(s, r)
 	}
 	l.storedOnce(r)
 	l.nothingElse(s, r)
 	return r
-}
-
-// comesBack restores the latest set and compares it with the tree.
-func (l *killLane) comesBack() {
-	l.t.Helper()
-	back := filepath.Join(l.dir, "back")
-	args := slices.Concat([]string{"restore", "latest", "--to", back}, l.identity())
-	l.expect(l.try(args...), args, 0)
-	capstantest.CompareTrees(l.t, l.data, filepath.Join(back, "data"))
-	capstantest.RemoveAll(l.t, back)
 }
 
 // publicKey gives the public key of a key file.

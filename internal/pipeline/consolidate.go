@@ -114,7 +114,7 @@ func (r *backupRun) openChain(ctx context.Context) error {
 		return err
 	}
 	r.chain = &chain{view: view, readers: r.newReaders()}
-	r.chain.library = sets.NewLibrary(r.borrow, r.Memory/4)
+	r.chain.library = sets.NewLibrary(r.borrow, r.Memory/8, r.workers())
 	stage := r.Tracker.Stage(stageBegin)
 	stage.Begin()
 	defer stage.End()

@@ -92,7 +92,11 @@ func (v *View) Walk(ctx context.Context, root string) iter.Seq2[Held, error] {
 		}
 		cursors := make([]*cursor, 0, len(v.Chain))
 		for age, set := range v.Chain[oldest:] {
-			next, stop := iter.Pull2(v.engine.Catalog.Walk(ctx, set.ID, root))
+			walks := len(v.Chain) - oldest
+			if age == 0 {
+				walks = 1 // the full set: it holds most of what is walked
+			}
+			next, stop := iter.Pull2(v.engine.Catalog.WalkBeside(ctx, set.ID, root, walks))
 			defer stop()
 			c := &cursor{set: set.ID, age: age, next: next}
 			ok, err := c.advance()

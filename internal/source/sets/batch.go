@@ -20,6 +20,8 @@ const (
 	smallContent = 256 << 10
 	// maxItems bounds the entries of a batch.
 	maxItems = 4096
+	// maxBatches are at work at once: one is emitted while the next is read.
+	maxBatches = 2
 )
 
 // batch is a run of entries in the walk's order.
@@ -27,7 +29,7 @@ type batch struct {
 	items []capstan.Item
 	wants []want
 	lower map[capstan.SetID]capstan.ArchiveNumber // the first archive that it needs of each set
-	arena *[]byte                                 // of the small contents
+	arena []byte                                  // of the small contents
 	taken int
 	room  int
 }
@@ -43,16 +45,22 @@ type want struct {
 
 func (s *Source) newBatch() *batch {
 	room := max(int(s.Memory), smallContent)
-	arena, ok := s.arenas.Get().(*[]byte)
-	if !ok {
-		b := make([]byte, room)
-		arena = &b
+	var arena []byte
+	select {
+	case arena = <-s.arenas:
+	default:
+		arena = make([]byte, room)
 	}
 	return &batch{items: make([]capstan.Item, 0, 256), lower: map[capstan.SetID]capstan.ArchiveNumber{}, arena: arena, room: room}
 }
 
 // recycle gives the memory of a batch back, whose contents nobody uses any more.
-func (s *Source) recycle(b *batch) { s.arenas.Put(b.arena) }
+func (s *Source) recycle(b *batch) {
+	select {
+	case s.arenas <- b.arena:
+	default:
+	}
+}
 
 func (b *batch) full() bool {
 	return len(b.items) >= maxItems || b.taken+smallContent > b.room
@@ -67,7 +75,7 @@ func (b *batch) note(at place) {
 
 // small adds an entry whose content is read with the batch.
 func (b *batch) small(e Held, size int) {
-	data := (*b.arena)[b.taken : b.taken+size : b.taken+size]
+	data := b.arena[b.taken : b.taken+size : b.taken+size]
 	b.taken += size
 	b.wants = append(b.wants, want{place: place{e.Set, e.Archive}, Location: e.Location, item: len(b.items), data: data})
 	b.items = append(b.items, capstan.Item{Entry: e.Entry, Data: data})

@@ -6,7 +6,7 @@
 // New makes the source of one of the tree's first names; Scan emits what the walk
 // yields, in the walk's order:
 //
-//	library := sets.NewLibrary(open, memory)
+//	library := sets.NewLibrary(open, memory, workers)
 //	defer library.Close()
 //	source := sets.New("data", sets.Options{Set: id, Walk: view.Walk, Library: library, ...})
 //	err := source.Scan(ctx, baseline, emit)

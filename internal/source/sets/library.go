@@ -46,10 +46,11 @@ type book struct {
 	passed  bool // nothing more of it is wanted
 }
 
-// NewLibrary makes a library that keeps about memory bytes of decoded frames, or the
-// few that are being read, if that is more.
-func NewLibrary(open Open, memory capstan.Bytes) *Library {
-	return &Library{open: open, turn: make(chan struct{}, 1), frames: newFrames(int64(memory)), books: map[place]*book{}}
+// NewLibrary makes a library that has memory bytes of decoded frames at most, or two
+// frames, if they are more; who needs another one waits until one is not in use. Of
+// workers that read, so many decode at a time as there is room for.
+func NewLibrary(open Open, memory capstan.Bytes, workers int) *Library {
+	return &Library{open: open, turn: make(chan struct{}, 1), frames: newFrames(int64(memory), workers), books: map[place]*book{}}
 }
 
 // borrow gives an archive, which stays open until it was given back.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"sync"
 
 	"capstan"
 )
@@ -25,7 +24,7 @@ type Options struct {
 	Holds   func(ctx context.Context, path string) (bool, error)
 	Library *Library
 	Workers int           // that read, at least 1
-	Memory  capstan.Bytes // of small contents in a batch; there are three batches at most
+	Memory  capstan.Bytes // of small contents in a batch; there are two batches at most
 	// Wait declares that the scan waits for the archives' volumes; what it returns is
 	// called when that is over. nil: nobody wants to know.
 	Wait func() (done func())
@@ -35,12 +34,12 @@ type Options struct {
 type Source struct {
 	Options
 	name   string
-	arenas sync.Pool // of *[]byte
+	arenas chan []byte // of batches that were taken, for the next ones
 }
 
 // New makes the source of what stands under a first name.
 func New(name string, options Options) *Source {
-	return &Source{Options: options, name: name}
+	return &Source{Options: options, name: name, arenas: make(chan []byte, maxBatches)}
 }
 
 // Spec implements capstan.Source.
