@@ -147,10 +147,16 @@ func (a *app) restoreSummary(ctx context.Context, s pipeline.RestoreSummary) {
 
 func (a *app) verifySummary(ctx context.Context, s pipeline.VerifySummary) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s of %s looked at, ", plural(int64(s.Copies), "copy"), plural(int64(s.Sets), "set"))
-	if s.Read == 0 && s.Bytes == 0 {
-		b.WriteString("presence and sizes only")
+	if s.Copies == 0 { // nothing had changed
+		fmt.Fprintf(&b, "%s without archives looked at", plural(int64(s.Sets), "set"))
 	} else {
+		fmt.Fprintf(&b, "%s of %s looked at, ", plural(int64(s.Copies), "copy"), plural(int64(s.Sets), "set"))
+	}
+	switch {
+	case s.Copies == 0:
+	case s.Read == 0 && s.Bytes == 0:
+		b.WriteString("presence and sizes only")
+	default:
 		fmt.Fprintf(&b, "%s read back (%s, %s)", output.Count(int64(s.Read)), plural(s.Entries, "entry"), s.Bytes)
 	}
 	fmt.Fprintf(&b, " in %s: ", seconds(s.Seconds))

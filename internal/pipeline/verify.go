@@ -163,6 +163,11 @@ func (v *verifyRun) set(ctx context.Context, id capstan.SetID) error {
 			byVolume[c.Volume] = append(byVolume[c.Volume], check)
 		}
 	}
+	for volume, state := range demanded { // a set without archives has its own files there
+		if state == capstan.CopyWritten && byVolume[volume] == nil {
+			byVolume[volume] = []*copyCheck{}
+		}
+	}
 	for volume, checks := range byVolume {
 		state, known := demanded[volume]
 		whole := finished(set) && (!known || state == capstan.CopyWritten) // else its own files are not there, or are old
