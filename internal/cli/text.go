@@ -74,9 +74,9 @@ func (a *app) backupSummary(ctx context.Context, s pipeline.Summary) {
 		n    int64
 		what string
 	}{
-		{s.Changed, "changed while they were read"},
-		{s.Excluded, "were left out by a rule"},
-		{s.Vanished, "vanished before they were read"},
+		{s.Changed, "changed while being read"},
+		{s.Excluded, "left out by a rule"},
+		{s.Vanished, "vanished before being read"},
 		{s.Failed, "could not be read"},
 	} {
 		if part.n > 0 {

@@ -78,7 +78,7 @@ func (e *Engine) Verify(ctx context.Context, job Verify) (VerifySummary, error) 
 		case list.Count > 0:
 			summary.Status = capstan.RunPartial
 			err = &capstan.Error{
-				Class: capstan.ErrIncomplete, Op: "verify", Err: fmt.Errorf("%d problems found", list.Count),
+				Class: capstan.ErrIncomplete, Op: "verify", Err: fmt.Errorf("problems found: %d", list.Count),
 				Safe: "what is not named is as it was written",
 			}
 		case !end.stuck:
