@@ -3,6 +3,9 @@ package cli
 import (
 	"context"
 	"errors"
+	"strings"
+
+	"github.com/spf13/cobra"
 
 	"capstan"
 )
@@ -19,6 +22,24 @@ const (
 	exitWrongKey    = 12
 	exitInterrupted = 130
 )
+
+// exitText stands in the help of every command that has no list of its own.
+const exitText = `Exit codes: 0 done; 1 failed; 2 wrong usage; 3 finished, but something named is
+missing, unreadable or damaged; 4 refused for safety; 10 no such set, job or
+volume; 11 locked by another run; 12 wrong key; 130 interrupted.`
+
+func tellExitCodes(cmd *cobra.Command) {
+	for _, sub := range cmd.Commands() {
+		tellExitCodes(sub)
+	}
+	if strings.Contains(cmd.Long, "Exit codes:") || !cmd.Runnable() && !cmd.HasSubCommands() {
+		return
+	}
+	if cmd.Long == "" {
+		cmd.Long = cmd.Short + "."
+	}
+	cmd.Long = strings.TrimRight(cmd.Long, "\n") + "\n\n" + exitText
+}
 
 // exitCode turns a command's error into its exit code. What a person did comes
 // before what it led to: an interrupted run also failed, but exits 130.

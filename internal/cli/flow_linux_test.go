@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -114,6 +115,14 @@ func TestFlowOfArchives(t *testing.T) {
 	}
 	for _, s := range stages {
 		waited[s.Name] = s.WaitingFor
+	}
+	for name, resources := range waited {
+		for resource := range resources {
+			outside := []string{"space", "rate limit", "volume", "source", "catalog", "lock", "volume to answer"}
+			if _, stage := waited[resource]; !stage && !slices.Contains(outside, resource) {
+				t.Errorf("%s waited for %s, which the report tells nobody about", name, resource)
+			}
+		}
 	}
 	if waited["write"]["space"] == 0 || waited["copy to "+f.vol]["rate limit"] == 0 {
 		t.Errorf("the report does not say who waited for what: %v", waited)

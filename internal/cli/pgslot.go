@@ -42,10 +42,13 @@ for safety, nothing touched.`,
 			}
 			return run(cmd.Context(), flags, func(ctx context.Context, env pgserver.Env, cluster *pg.Cluster) error {
 				findings, err := pgserver.Doctor(ctx, env, cluster, where, repair && !dryRun)
-				left := 0
+				left, next := 0, "what each of them needs is said with it"
 				for _, f := range findings {
 					if !f.Harmless && !f.Repaired {
 						left++
+						if f.Repair != "" {
+							next = "with no server running: capstan pg slot-doctor --repair -D " + cluster.Dir
+						}
 					}
 					err = errors.Join(err, a.finding(f, repair && dryRun))
 				}
@@ -55,7 +58,7 @@ for safety, nothing touched.`,
 				if err == nil && left > 0 {
 					err = &capstan.Error{
 						Class: capstan.ErrIncomplete, Op: "slot-doctor", Object: cluster.Dir, Err: errors.New(plural(int64(left), "finding") + " left"),
-						Next: "stop the server, then: capstan pg slot-doctor --repair -D " + cluster.Dir,
+						Next: next,
 					}
 				}
 				return err

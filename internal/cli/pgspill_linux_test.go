@@ -147,6 +147,13 @@ func doctorAsTyped(t *testing.T, f *field, s *pgtest.Server, refuses func(words 
 		t.Errorf("%s", e.out)
 	}
 	f.exits(0, doctor, "all slots are whole")
+	if err := os.Mkdir(slots+"/empty", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	f.exits(3, append(doctor, "--repair"), "1 finding left; what each of them needs is said with it") // not: do it again
+	if err := os.Remove(slots + "/empty"); err != nil {
+		t.Fatal(err)
+	}
 	f.exits(0, []string{"pg", "start", "-D", s.Data, "--bindir", s.Bin})
 	if n := s.Text("select count(*) from pg_replication_slots"); n != "1" {
 		t.Errorf("%s slots, want 1", n)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -78,10 +79,7 @@ func (a *app) pgUndo(ctx context.Context, env pgserver.Env, cluster *pg.Cluster,
 	left, err := pgserver.Undo(ctx, env, cluster, options)
 	text := fmt.Sprintf("%s put back, %d left\n", plural(int64(len(before)-len(left)), "setting"), len(left))
 	a.finish(ctx, text, map[string]any{"type": "summary", "data": cluster.Dir, "restored": len(before) - len(left), "pending": append([]pgserver.Change{}, left...)})
-	if err != nil {
-		return err
-	}
-	return undone(cluster, left)
+	return errors.Join(err, undone(cluster, left))
 }
 
 // stopText tells a stop to people.
@@ -147,7 +145,12 @@ func (a *app) statusText(r pgserver.StatusReport) error {
 		add("blocker", "%d %s", blocker.PID, blocker.Title)
 	}
 	add("cluster", "PostgreSQL %d, %s, redo at %s", r.Major, r.State, r.Redo)
-	if r.Status != "" {
+	switch {
+	case r.Phase == pgserver.PhaseForeign:
+		add("pid file", "not of this server, it said %s", r.Status)
+	case r.Status != "" && r.PID == 0:
+		add("pid file", "its process is gone, it said %s", r.Status)
+	case r.Status != "":
 		add("pid file", "process %d, %s", r.PID, r.Status)
 	}
 	for _, change := range r.Pending {

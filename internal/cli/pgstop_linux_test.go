@@ -143,7 +143,7 @@ func TestPgStopAsTyped(t *testing.T) {
 	if e := f.exits(0, []string{"pg", "stop-status", "-D", s.Data}); !strings.Contains(e.out, "phase     stopped") {
 		t.Errorf("%s", e.out)
 	}
-	f.exits(1, []string{"pg", "stop", "-D", s.Data, "--undo"}, "its server does not run", "stays in the journal")
+	f.exits(3, []string{"pg", "stop", "-D", s.Data, "--undo"}, "its server does not run", "stays in the journal", "1 setting left changed")
 	s.Start()
 	f.exits(0, []string{"pg", "stop", "-D", s.Data, "--undo"})
 	if s.Text("select rolcanlogin from pg_roles where rolname = 'sync'") != "t" || s.Text("select count(*) from pg_prepared_xacts") != "1" {
@@ -154,6 +154,10 @@ func TestPgStopAsTyped(t *testing.T) {
 		if !strings.Contains(export, want) {
 			t.Errorf("the audit log has no %q", want)
 		}
+	}
+	s.Crash()
+	if e := f.exits(0, []string{"pg", "stop-status", "-D", s.Data}); !strings.Contains(e.out, "phase     killed") || !strings.Contains(e.out, "its process is gone, it said ready") {
+		t.Errorf("%s", e.out)
 	}
 }
 
@@ -178,6 +182,9 @@ func TestPgStopRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused("does not work in this directory")
+	if e := f.exits(0, []string{"pg", "stop-status", "-D", s.Data}); !strings.Contains(e.out, "not of this server, it said ready") {
+		t.Errorf("%s", e.out)
+	}
 	if content, err := os.ReadFile(filepath.Join(s.Data, "postmaster.pid")); err != nil || string(content) != foreign {
 		t.Errorf("the pid file was touched: %q, %v", content, err)
 	}

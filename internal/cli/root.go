@@ -21,11 +21,7 @@ func (a *app) rootCommand() *cobra.Command {
 tools can restore: tar, zstd, gzip, sha256sum.
 
 It also dumps PostgreSQL databases, whatever is done to their tables meanwhile, and
-stops and starts PostgreSQL servers safely around replication and archiving.
-
-Exit codes: 0 done; 1 failed; 2 wrong usage; 3 finished, but something named is
-missing, unreadable or damaged; 4 refused for safety; 10 no such set, job or
-volume; 11 locked by another run; 12 wrong key; 130 interrupted.`,
+stops and starts PostgreSQL servers safely around replication and archiving.`,
 		Example: `  capstan backup /srv/data --to /mnt/disk
   capstan sets
   capstan restore latest --to /srv/back`,
@@ -53,6 +49,7 @@ volume; 11 locked by another run; 12 wrong key; 130 interrupted.`,
 		a.forgetCommand(), a.consolidateCommand(), a.pinCommand(), a.unpinCommand(), a.keyCommand(), a.pgCommand(), a.initCommand(), environmentTopic(),
 	)
 	completionOf(root)
+	tellExitCodes(root)
 	return root
 }
 
@@ -67,7 +64,9 @@ func completionOf(root *cobra.Command) {
 		cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 		for _, shell := range cmd.Commands() {
 			shell.Args = usageArgs(cobra.NoArgs)
+			shell.Example = "  capstan completion " + shell.Name() + " > capstan." + shell.Name()
 		}
+		cmd.Example = "  capstan completion bash > /etc/bash_completion.d/capstan"
 	}
 }
 

@@ -74,9 +74,9 @@ func (a *app) backupSummary(ctx context.Context, s pipeline.Summary) {
 		n    int64
 		what string
 	}{
-		{s.Changed, "changed while they were read"},
-		{s.Excluded, "were left out by a rule"},
-		{s.Vanished, "vanished before they were read"},
+		{s.Changed, "changed while being read"},
+		{s.Excluded, "left out by a rule"},
+		{s.Vanished, "vanished before being read"},
 		{s.Failed, "could not be read"},
 	} {
 		if part.n > 0 {
@@ -147,10 +147,16 @@ func (a *app) restoreSummary(ctx context.Context, s pipeline.RestoreSummary) {
 
 func (a *app) verifySummary(ctx context.Context, s pipeline.VerifySummary) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s of %s looked at, ", plural(int64(s.Copies), "copy"), plural(int64(s.Sets), "set"))
-	if s.Read == 0 && s.Bytes == 0 {
-		b.WriteString("presence and sizes only")
+	if s.Copies == 0 { // nothing had changed
+		fmt.Fprintf(&b, "%s without archives looked at", plural(int64(s.Sets), "set"))
 	} else {
+		fmt.Fprintf(&b, "%s of %s looked at, ", plural(int64(s.Copies), "copy"), plural(int64(s.Sets), "set"))
+	}
+	switch {
+	case s.Copies == 0:
+	case s.Read == 0 && s.Bytes == 0:
+		b.WriteString("presence and sizes only")
+	default:
 		fmt.Fprintf(&b, "%s read back (%s, %s)", output.Count(int64(s.Read)), plural(s.Entries, "entry"), s.Bytes)
 	}
 	fmt.Fprintf(&b, " in %s: ", seconds(s.Seconds))

@@ -149,13 +149,15 @@ func TestVolumeThatOpensLater(t *testing.T) {
 	r.options.Open = func(ctx context.Context, info capstan.VolumeInfo) (capstan.Volume, error) {
 		if info.ID == r.volumes[0].Info.ID {
 			if failures--; failures >= 0 {
-				return nil, errors.New("no answer")
+				return nil, &capstan.Error{Op: "open volume", Object: "a", Err: errors.New("no answer"), Safe: "all is", Next: "run the job again"}
 			}
 		}
 		return r.open(ctx, info)
 	}
 	r.bring(capstan.CopyWritten, capstan.CopyWritten)
 	r.requireSaid("attempt 2 of 3 failed")
+	r.requireSaid("open volume a: no answer")
+	r.requireUnsaid("run the job again") // the run goes on by itself, or says what to do at its end
 	r.requireWhole()
 }
 

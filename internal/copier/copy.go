@@ -79,10 +79,10 @@ func (w *owner) copyFailed(ctx context.Context, next catalog.QueuedCopy, problem
 	var retry time.Time
 	if n < o.Attempts && !w.fenced.Load() {
 		retry = o.Now().Add(w.backoff(n))
-		o.Say("%s on %s: attempt %d of %d failed, the next is in %s: %v", a.Name, w.info.Location, n, o.Attempts,
-			retry.Sub(o.Now()).Round(time.Second/10), problem)
+		o.Say("%s on %s: attempt %d of %d failed, the next is in %s: %s", a.Name, w.info.Location, n, o.Attempts,
+			retry.Sub(o.Now()).Round(time.Second/10), capstan.Brief(problem)) // what is to be done, the end of the run says
 	} else {
-		o.Say("%s on %s: given up after %d attempts: %v", a.Name, w.info.Location, n, problem)
+		o.Say("%s on %s: given up after %d attempts: %s", a.Name, w.info.Location, n, capstan.Brief(problem))
 	}
 	if w.fenced.Load() {
 		w.outcome.Problem = capstan.Brief(problem)

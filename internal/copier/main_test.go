@@ -180,6 +180,15 @@ func (r *rig) requireSaid(words string) {
 	}
 }
 
+func (r *rig) requireUnsaid(words string) {
+	r.t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if strings.Contains(strings.Join(r.said, "\n"), words) {
+		r.t.Errorf("somebody was told %q: %q", words, r.said)
+	}
+}
+
 // begin makes the set, or finds it.
 func (r *rig) begin() {
 	r.t.Helper()

@@ -201,14 +201,14 @@ func (w *owner) failed(ctx context.Context, what string, err error) error {
 		return nil
 	}
 	wait := w.backoff(w.fails)
-	o.Say("%s: attempt %d of %d failed, the next is in %s: %v", what, w.fails, o.Attempts, wait.Round(time.Second/10), err)
+	o.Say("%s: attempt %d of %d failed, the next is in %s: %s", what, w.fails, o.Attempts, wait.Round(time.Second/10), capstan.Brief(err))
 	for until := o.Now().Add(wait); ; { // a wake-up in between makes the volume no better
 		left := until.Sub(o.Now())
 		if left <= 0 {
 			return nil
 		}
 		timer := time.NewTimer(left)
-		cause := w.pause(ctx, forRetry, err.Error(), timer.C)
+		cause := w.pause(ctx, forRetry, capstan.Brief(err), timer.C)
 		timer.Stop()
 		if cause != nil {
 			return cause

@@ -37,7 +37,7 @@ func Before(ctx context.Context, hooks []config.Hook, call Call) error {
 		if hooks[i].OnFailure != config.PolicyWarn || ctx.Err() != nil {
 			return err
 		}
-		call.Warn("%v; going on, as its on_failure says", err)
+		call.Warn("%s; going on, as its on_failure says", capstan.Brief(err))
 	}
 	return nil
 }

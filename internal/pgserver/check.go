@@ -100,7 +100,7 @@ func Check(ctx context.Context, env Env, cluster *pg.Cluster, url, name string) 
 		Findings: []Finding{}, Senders: []Sender{}, Spill: map[string]int64{},
 	}}
 	if verdict.Phase != PhaseRunning {
-		c.find(Notes, string(verdict.Phase), verdict.Why, verdict.Safe)
+		c.find(level(verdict.Phase), string(verdict.Phase), verdict.Why, verdict.Safe)
 	}
 	if c.report.Archive, err = archiveBacklog(ctx, cluster); err != nil {
 		return c.report, err
@@ -124,6 +124,19 @@ func Check(ctx context.Context, env Env, cluster *pg.Cluster, url, name string) 
 	c.judgeFiles()
 	c.estimate(&look)
 	return c.report, nil
+}
+
+// level is that of a phase in which a server is met: one that stops already may wait
+// for somebody.
+func level(phase Phase) Level {
+	switch phase {
+	case PhaseBackends, PhaseWalsender, PhaseStandby, PhaseUnknown:
+		return Blocks
+	case PhaseArchiver, PhaseCheckpoint, PhaseOrphans:
+		return Slows
+	default:
+		return Notes
+	}
 }
 
 // check collects a report.

@@ -1,6 +1,7 @@
 package pgserver
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -218,6 +219,26 @@ func TestStatus(t *testing.T) {
 	r.until(PhaseWalsender)
 	if report := status(PhaseWalsender); len(report.Blockers) != 1 || report.Status != "stopping" || report.Since.Before(began.Add(-2*time.Second)) {
 		t.Errorf("%+v", report)
+	}
+	check, err := Check(t.Context(), r.env(), r.cluster, "", "")
+	if found, ok := finding(check, string(PhaseWalsender), "has to end"); err != nil || !ok || found.Level != Blocks {
+		t.Errorf("%+v, %v", check.Findings, err)
+	}
+	// A time that is over before the first look ends with the phase and the next command.
+	observer, err := NewObserver(t.Context(), r.cluster, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &stopper{env: r.env().filled(), cluster: r.cluster, observer: observer, options: StopOptions{Timeout: time.Second}}
+	s.stage = s.env.Tracker.Stage("stop")
+	over, cancel := context.WithCancelCause(t.Context())
+	cancel(errTimeout)
+	if err := s.left(over); err == nil || !strings.Contains(err.Error(), "within 1s: walsender: ") || !strings.Contains(err.Error(), "--walsender=terminate") {
+		t.Errorf("%v", err)
+	}
+	start := &starter{cluster: r.cluster, options: StartOptions{Timeout: time.Second}}
+	if err := start.left(over); err == nil || !strings.Contains(err.Error(), "within 1s: nothing was seen") {
+		t.Errorf("%v", err)
 	}
 	r.stop(StopOptions{Walsender: WalsenderTerminate})
 	status(PhaseClean)

@@ -2,10 +2,23 @@ package pgserver
 
 import (
 	"testing"
+	"time"
 
 	"capstan/internal/pg"
 	"capstan/internal/pgdata"
 )
+
+// What a server that was killed has left behind did not begin with its last checkpoint.
+func TestSinceOfOrphans(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 20, 20, 0, 0, 0, time.UTC)
+	for state, want := range map[pgdata.State]time.Time{pgdata.StateShutDown: at, pgdata.StateInProduction: {}} {
+		look := Look{Control: pgdata.Control{State: state, Modified: at}}
+		if got := look.since(PhaseOrphans); !got.Equal(want) {
+			t.Errorf("%s: since %s, want %s", state, got, want)
+		}
+	}
+}
 
 // Every row of the decision table, also those that no test can hold a server in.
 func TestJudge(t *testing.T) {

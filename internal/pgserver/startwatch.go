@@ -100,8 +100,12 @@ func (s *starter) left(ctx context.Context) error {
 	if !errors.Is(cause, errTimeout) {
 		return cause
 	}
+	doing := string(s.phase)
+	if doing == "" { // the time was over before the first look
+		doing = "nothing was seen of it yet"
+	}
 	return &capstan.Error{
-		Op: "start", Object: s.cluster.Dir, Err: fmt.Errorf("not up within %s: %s", s.options.Timeout, s.phase), Safe: "the server goes on starting",
+		Op: "start", Object: s.cluster.Dir, Err: fmt.Errorf("not up within %s: %s", s.options.Timeout, doing), Safe: "the server goes on starting",
 		Next: "capstan pg start -D " + s.cluster.Dir + " goes on watching it",
 	}
 }

@@ -92,7 +92,12 @@ func row(p pg.Process, role pg.Role) ProcessRow {
 // since is when a phase began at the latest that can be told from outside.
 func (l *Look) since(phase Phase) time.Time {
 	switch phase {
-	case PhaseClean, PhaseOrphans, PhaseArchiver, PhaseStandby, PhaseEnding:
+	case PhaseOrphans:
+		if l.Control.State.Clean() {
+			return l.Control.Modified
+		}
+		return time.Time{} // of its last checkpoint, which says nothing of its end
+	case PhaseClean, PhaseArchiver, PhaseStandby, PhaseEnding:
 		return l.Control.Modified
 	case PhaseCheckpoint:
 		if l.Control.State == pgdata.StateShuttingDown {

@@ -46,6 +46,9 @@ type PhaseTime struct {
 	Seconds float64 `json:"seconds"`
 }
 
+// lastLook bounds the look at a server for what is told when the time is over.
+const lastLook = 5 * time.Second
+
 // errTimeout is the cause of leaving a stop whose time is over.
 var errTimeout = errors.New("the timeout has passed")
 
@@ -276,6 +279,15 @@ func (s *stopper) left(ctx context.Context) error {
 	cause := context.Cause(ctx)
 	if !errors.Is(cause, errTimeout) {
 		return cause
+	}
+	if s.verdict.Phase == "" { // the time was over before the first look
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLook)
+		defer cancel()
+		look, err := s.observer.Look(last)
+		if err != nil {
+			return errors.Join(cause, err)
+		}
+		s.enter(look.Judge())
 	}
 	next := next(s.cluster, s.verdict.Phase)
 	if next == "" {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"capstan"
 	"capstan/internal/manifest"
@@ -114,10 +115,17 @@ func (e *Engine) expected(ctx context.Context, set capstan.SetID, volume capstan
 		}
 		return unheardOf, err
 	}
+	if err != nil {
+		return unheardOf, err
+	}
 	for _, c := range copies {
 		if c.Volume == volume && c.State != capstan.CopyForgotten {
-			return wanted, err
+			return wanted, nil
 		}
+	}
+	demands, err := e.Catalog.Demands(ctx, set) // one without archives has no copies
+	if slices.Contains(demands, capstan.Demand{Volume: volume, State: capstan.CopyWritten}) {
+		return wanted, err
 	}
 	return removed, err
 }
@@ -152,20 +160,35 @@ func (r *readers) prove(ctx context.Context, chain []capstan.Set) ([]Problem, er
 	return found, nil
 }
 
-// firstVolume opens the volume that the set's archives are read from, nil where
-// none can be opened.
+// firstVolume opens the volume that the set's archives are read from, or its own files
+// where it has no archives; nil where none can be opened.
 func (r *setReader) firstVolume(ctx context.Context) (capstan.Volume, error) {
 	copies, err := r.engine.Catalog.Copies(ctx, r.set)
 	if err != nil {
 		return nil, err
 	}
-	tried := map[capstan.VolumeID]bool{}
+	demands, err := r.engine.Catalog.Demands(ctx, r.set)
+	if err != nil {
+		return nil, err
+	}
+	var candidates []capstan.VolumeID
 	for _, c := range copies {
-		if tried[c.Volume] || len(readable([]capstan.Copy{c}, c.Number)) == 0 {
+		if len(readable([]capstan.Copy{c}, c.Number)) > 0 {
+			candidates = append(candidates, c.Volume)
+		}
+	}
+	for _, d := range demands { // a set without archives has no copies
+		if d.State == capstan.CopyWritten {
+			candidates = append(candidates, d.Volume)
+		}
+	}
+	tried := map[capstan.VolumeID]bool{}
+	for _, id := range candidates {
+		if tried[id] {
 			continue
 		}
-		tried[c.Volume] = true
-		volume, err := r.volume(ctx, c.Volume)
+		tried[id] = true
+		volume, err := r.volume(ctx, id)
 		if cause := context.Cause(ctx); cause != nil {
 			return nil, cause
 		}

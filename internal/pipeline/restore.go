@@ -84,7 +84,7 @@ func (e *Engine) Restore(ctx context.Context, job Restore) (RestoreSummary, erro
 		if summary.Status == capstan.RunPartial {
 			err = &capstan.Error{
 				Class: capstan.ErrIncomplete, Op: "restore", Object: string(set.ID),
-				Err:  fmt.Errorf("%d entries could not be restored", summary.Failed),
+				Err:  fmt.Errorf("entries that could not be restored: %d", summary.Failed),
 				Safe: "all others are in " + job.Target,
 			}
 		}

@@ -49,6 +49,9 @@ func (r *backupRun) packStages(sink *sink) (hooks archive.Hooks, done func()) {
 			r.Tracker.Count(0, 0, capstan.Bytes(n))
 		},
 		Wait: func(stage, on string) func() {
+			if other := stages[on]; other != nil { // layout is called scan here
+				return stages[stage].Wait(progress.ForStage(other.Name()), "")
+			}
 			if on != archive.OnVolume {
 				return stages[stage].Wait(progress.Resource(on), "")
 			}

@@ -78,7 +78,7 @@ func (e *Engine) Verify(ctx context.Context, job Verify) (VerifySummary, error) 
 		case list.Count > 0:
 			summary.Status = capstan.RunPartial
 			err = &capstan.Error{
-				Class: capstan.ErrIncomplete, Op: "verify", Err: fmt.Errorf("%d problems found", list.Count),
+				Class: capstan.ErrIncomplete, Op: "verify", Err: fmt.Errorf("problems found: %d", list.Count),
 				Safe: "what is not named is as it was written",
 			}
 		case !end.stuck:
@@ -161,6 +161,11 @@ func (v *verifyRun) set(ctx context.Context, id capstan.SetID) error {
 			check := &copyCheck{Copy: c, archive: archive}
 			check.next, _ = rotation.Find(c.Volume, archive.Name)
 			byVolume[c.Volume] = append(byVolume[c.Volume], check)
+		}
+	}
+	for volume, state := range demanded { // a set without archives has its own files there
+		if state == capstan.CopyWritten && byVolume[volume] == nil {
+			byVolume[volume] = []*copyCheck{}
 		}
 	}
 	for volume, checks := range byVolume {

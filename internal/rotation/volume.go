@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"capstan"
@@ -32,17 +33,12 @@ type volume struct {
 // openVolumes opens every volume that holds the set, and proves what the set says
 // of itself there.
 func (r *run) openVolumes(ctx context.Context) error {
-	copies, err := r.Catalog.Copies(ctx, r.set.ID)
+	holders, err := r.holders(ctx)
 	if err != nil {
 		return err
 	}
-	seen := map[capstan.VolumeID]bool{}
-	for _, c := range copies {
-		if seen[c.Volume] || c.State == capstan.CopyForgotten {
-			continue
-		}
-		seen[c.Volume] = true
-		info, err := r.Catalog.Volume(ctx, c.Volume)
+	for _, id := range holders {
+		info, err := r.Catalog.Volume(ctx, id)
 		if err != nil {
 			return err
 		}
@@ -67,6 +63,30 @@ func (r *run) openVolumes(ctx context.Context) error {
 	}
 	r.summary.Volumes = len(r.volumes)
 	return nil
+}
+
+// holders lists the volumes that hold something of the set, its own files at least:
+// one in which nothing had changed has no archives, and so no copies.
+func (r *run) holders(ctx context.Context) (volumes []capstan.VolumeID, err error) {
+	copies, err := r.Catalog.Copies(ctx, r.set.ID)
+	if err != nil {
+		return nil, err
+	}
+	demands, err := r.Catalog.Demands(ctx, r.set.ID)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range copies {
+		if c.State != capstan.CopyForgotten && !slices.Contains(volumes, c.Volume) {
+			volumes = append(volumes, c.Volume)
+		}
+	}
+	for _, d := range demands {
+		if d.State == capstan.CopyWritten && !slices.Contains(volumes, d.Volume) {
+			volumes = append(volumes, d.Volume)
+		}
+	}
+	return volumes, nil
 }
 
 // leaseTime is for how long at a time a rotation has a volume.
