@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"capstan"
+	"capstan/internal/disk"
 )
 
 // Cartridge is a tape, in memory or in a file. It lies in one drive at a time.
@@ -32,11 +34,14 @@ func Blank(capacity, warning capstan.Bytes) *Cartridge {
 }
 
 // Create makes the image of an empty cartridge; it fails with fs.ErrExist if the path
-// is taken. Its name is durable with the first synchronous filemark at the latest.
+// is taken. Its name is durable.
 func Create(path string, capacity, warning capstan.Bytes) (*Cartridge, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, err
+	}
+	if err := (disk.FS{}).SyncDir(filepath.Dir(path)); err != nil {
+		return nil, errors.Join(err, f.Close())
 	}
 	return &Cartridge{Capacity: capacity, Warning: warning, tape: &tape{store: file{f}}}, nil
 }
