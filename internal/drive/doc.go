@@ -17,7 +17,9 @@
 //     named the position. A drive that was reset stands at its beginning, where the
 //     next filemark would be the end of all data.
 //   - A synchronous filemark is believed when the drive stands where the blocks that
-//     were written say, else the position is lost.
+//     were written say, else the position is lost. A reset of which another program was
+//     told, since it sent the next command, is noticed there, too late for what lay at the
+//     beginning of the tape: ask for the Position before each archive.
 //   - A call that is given up when its context ends may still be at work in the
 //     device. Until it has come back every other call fails with HungError; after
 //     that the position is lost.

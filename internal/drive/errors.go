@@ -37,6 +37,9 @@ var (
 	ErrBusy = errors.New("the device is in use")
 	// ErrUnsupported reports that the device has no such function.
 	ErrUnsupported = errors.New("the device does not support this")
+	// ErrElementLocked reports that the robot cannot get at the cartridge, since the
+	// drive has not unloaded it; nothing was moved.
+	ErrElementLocked = errors.New("the drive has not given the cartridge out")
 	// ErrElementEmpty and ErrElementFull report that a cartridge was not moved: there is
 	// none where it should be taken from, or one where it should be brought to.
 	ErrElementEmpty = errors.New("there is no cartridge in the element")

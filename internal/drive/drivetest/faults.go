@@ -104,6 +104,29 @@ func resetHeardByCapacity(b *bench) {
 	}
 }
 
+// resetHeardByAnother: another program on the machine asks the drive something after a
+// reset, and is the one that is told. Who asks for the position before writing notices;
+// who does not has destroyed the tape, and at least does not count it as written.
+func resetHeardByAnother(b *bench) {
+	two(b)
+	b.Core.Reset()
+	if sense := b.Core.TestReady(); sense == nil || sense.Key != emulator.UnitAttention {
+		b.t.Fatalf("the other program was told %v", sense)
+	}
+	_, err := b.d.Position(b.ctx)
+	b.want("position", err, drive.ErrPositionLost)
+	b.refused()
+	b.intact()
+
+	two(b)
+	b.Core.Reset()
+	_ = b.Core.TestReady()
+	b.write(3, 1003)
+	b.want("synchronous filemark", b.d.WriteFilemarks(b.ctx, 1, drive.Sync), drive.ErrPositionLost)
+	b.refused()
+	b.onTape(1003, 0)
+}
+
 func resetWhileReading(b *bench) {
 	two(b)
 	b.must("locate", b.d.Locate(b.ctx, 2))

@@ -29,7 +29,7 @@ func Run(t *testing.T, rig func(t *testing.T) *Rig) {
 	for _, c := range cases() {
 		t.Run(c.name, func(t *testing.T) {
 			// Much longer than any case takes, so that a device that hangs is named.
-			ctx, cancel := context.WithTimeoutCause(t.Context(), 3*time.Minute, errors.New("the case took too long"))
+			ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Minute, errors.New("the case took too long"))
 			defer cancel()
 			b := &bench{t: t, ctx: ctx, Rig: rig(t)}
 			defer func() {
@@ -73,6 +73,7 @@ func cases() []testCase {
 		{"ResetBeforeMove", resetBeforeMove},
 		{"ResetBeforeClose", resetBeforeClose},
 		{"ResetHeardByCapacity", resetHeardByCapacity},
+		{"ResetHeardByAnother", resetHeardByAnother},
 		{"ResetWhileReading", resetWhileReading},
 		{"PowerCut", powerCut},
 		{"MediumErrorReading", mediumErrorReading},

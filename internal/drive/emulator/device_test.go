@@ -17,7 +17,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestMemory(t *testing.T) {
 	t.Parallel()
 	drivetest.Run(t, func(t *testing.T) *drivetest.Rig {
-		return inProcess(func(_ *testing.T, capacity, warning capstan.Bytes) *emulator.Cartridge {
+		return inProcess(emulator.NewDrive(), func(_ *testing.T, capacity, warning capstan.Bytes) *emulator.Cartridge {
 			return emulator.Blank(capacity, warning)
 		})
 	})
@@ -27,7 +27,7 @@ func TestFiles(t *testing.T) {
 	t.Parallel()
 	drivetest.Run(t, func(t *testing.T) *drivetest.Rig {
 		dir, made := t.TempDir(), 0
-		return inProcess(func(t *testing.T, capacity, warning capstan.Bytes) *emulator.Cartridge {
+		return inProcess(emulator.NewDrive(), func(t *testing.T, capacity, warning capstan.Bytes) *emulator.Cartridge {
 			made++
 			c, err := emulator.Create(filepath.Join(dir, string(rune('a'+made))+".tap"), capacity, warning)
 			if err != nil {
@@ -39,8 +39,7 @@ func TestFiles(t *testing.T) {
 	})
 }
 
-func inProcess(blank func(t *testing.T, capacity, warning capstan.Bytes) *emulator.Cartridge) *drivetest.Rig {
-	core := emulator.NewDrive()
+func inProcess(core *emulator.Drive, blank func(t *testing.T, capacity, warning capstan.Bytes) *emulator.Cartridge) *drivetest.Rig {
 	return &drivetest.Rig{Core: core, Blank: blank, Open: func() (drive.Device, error) {
 		device, err := core.Device()
 		if err != nil {

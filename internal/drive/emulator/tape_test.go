@@ -109,7 +109,9 @@ func TestForeignImages(t *testing.T) {
 	content, _ := hex.DecodeString(bad + mark)
 	d := NewDrive()
 	d.Insert(from(t, content))
-	d.TestReady() // hears of the new cartridge
+	if sense := d.TestReady(); sense == nil || sense.Key != UnitAttention {
+		t.Errorf("the first command after a new cartridge is answered by %v", sense)
+	}
 	if n, sense := d.Read(make([]byte, 2)); n != 0 || sense == nil || sense.Key != MediumError {
 		t.Errorf("a bad block gave %d bytes and %v, want a medium error", n, sense)
 	}

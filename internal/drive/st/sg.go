@@ -54,10 +54,12 @@ func (e *CommandError) Error() string {
 // Unwrap gives the outcome that it means.
 func (e *CommandError) Unwrap() error {
 	switch {
-	case e.Key == 0x5 && e.Code>>8 == 0x3B && e.Code&0xFF == 0x0D:
+	case e.Key == 0x5 && e.Code == 0x3B0D:
 		return drive.ErrElementFull
-	case e.Key == 0x5 && e.Code>>8 == 0x3B && e.Code&0xFF == 0x0E:
+	case e.Key == 0x5 && e.Code == 0x3B0E:
 		return drive.ErrElementEmpty
+	case e.Key == 0x5 && e.Code>>8 == 0x53:
+		return drive.ErrElementLocked
 	case e.Key == 0x5:
 		return drive.ErrUnsupported
 	case e.Key == 0x2 && e.Code>>8 == 0x3A:
