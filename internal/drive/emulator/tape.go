@@ -53,6 +53,11 @@ type tape struct {
 	// near is the object that was looked at last, and where it begins.
 	near, nearAt int64
 	header       [word]byte
+	// image is where an object is put together, so that it is written in one piece.
+	image []byte
+	// bare reports that nothing lies behind the end of data, not even the rest of a
+	// write that was cut off.
+	bare bool
 }
 
 // openTape reads the lengths of all objects, once: what is damaged or cut off at the
@@ -179,22 +184,24 @@ func (t *tape) append(p []byte, bad bool) error {
 		head |= badBit
 	}
 	at := t.end
-	// What lies behind the end of data is the rest of a write that was cut off.
-	if err := t.store.Truncate(at); err != nil {
-		return err
+	if !t.bare {
+		if err := t.store.Truncate(at); err != nil {
+			return err
+		}
 	}
-	image := make([]byte, 0, size(len(p)))
-	image = binary.LittleEndian.AppendUint32(image, head)
+	t.bare = false
+	t.image = binary.LittleEndian.AppendUint32(t.image[:0], head)
 	if len(p) > 0 {
-		image = append(image, p...)
-		image = append(image, make([]byte, len(p)&1)...)
-		image = binary.LittleEndian.AppendUint32(image, head)
+		t.image = append(t.image, p...)
+		t.image = append(t.image, 0)[:len(t.image)+len(p)&1]
+		t.image = binary.LittleEndian.AppendUint32(t.image, head)
 	}
-	if _, err := t.store.WriteAt(image, at); err != nil {
+	if _, err := t.store.WriteAt(t.image, at); err != nil {
 		return err
 	}
 	t.remember(at)
 	t.count++
-	t.end = at + int64(len(image))
+	t.end = at + int64(len(t.image))
+	t.bare = true
 	return nil
 }
