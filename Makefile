@@ -66,6 +66,7 @@ test-long: tools ## the long forms of what takes its time (endurance, retention,
 	go test -count=1 -timeout 60m ./internal/policy -run TestHistories -args -steps=100000
 	go test -count=1 -timeout 60m ./internal/daemon -run TestConsolidat -args -consolidations=150
 	go test -count=1 -timeout 60m -v -run 'TestStorm$$|TestManyTables' ./internal/source/postgres -args -storms=50 -tables=10000
+	go test -count=1 -timeout 60m ./internal/drive/emulator -run TestHistories -args -histories=20000
 	scripts/fuzz.sh 60s
 
 # Tests that measure, or repeat the same steps hundreds of times: the race detector
