@@ -56,12 +56,17 @@ test-crash: tools ## the long forms of what is killed, cut off and damaged (hour
 	go test -count=1 -timeout 60m -v -run TestFlippedBits ./internal/cli -args -flips=10
 	go test -count=1 -timeout 24h -parallel 8 -run 'TestFaults' ./internal/cli -args -faults=all
 
+.PHONY: test-tape
+test-tape: tools ## the suites of tape drives and changers, also on the kernel's own driver in a virtual machine
+	go test -count=1 -v ./internal/drive/... ./internal/capstantest/vm
+
 .PHONY: test-long
 test-long: tools ## the long forms of what takes its time (endurance, retention, consolidation, every fuzz target)
 	go test -count=1 -timeout 60m -v -run 'TestEndurance$$' ./internal/daemon -args -endurance=10m
 	go test -count=1 -timeout 60m ./internal/policy -run TestHistories -args -steps=100000
 	go test -count=1 -timeout 60m ./internal/daemon -run TestConsolidat -args -consolidations=150
 	go test -count=1 -timeout 60m -v -run 'TestStorm$$|TestManyTables' ./internal/source/postgres -args -storms=50 -tables=10000
+	go test -count=1 -timeout 60m ./internal/drive/emulator -run TestHistories -args -histories=20000
 	scripts/fuzz.sh 60s
 
 # Tests that measure, or repeat the same steps hundreds of times: the race detector

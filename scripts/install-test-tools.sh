@@ -3,7 +3,8 @@
 # argument `bench`, those that the benchmark compares with as well. Missing ones
 # are installed from Debian's packages where that is possible (apt-get, root);
 # elsewhere the script names them and fails. It changes nothing when all is there.
-# The PostgreSQL servers that tests run have a script of their own.
+# The PostgreSQL servers that tests run have scripts of their own, and so has the
+# virtual machine.
 set -euo pipefail
 
 # program package
@@ -37,6 +38,7 @@ esac
 
 "$(dirname "$0")/install-postgres.sh"
 "$(dirname "$0")/install-postgres-clients.sh"
+"$(dirname "$0")/install-vm.sh"
 
 PATH=$PATH:/usr/sbin:/sbin
 missing=()

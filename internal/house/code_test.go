@@ -16,7 +16,7 @@ import (
 // execAllowed are the packages that start children: the one runner of the
 // product, and programs that are not the product. Tests may start children too.
 var execAllowed = []string{
-	"internal/process", "internal/capstantest", "internal/capstantest/slowfs", "internal/capstantest/pgtest", "bench", "scripts/noskip",
+	"internal/process", "internal/capstantest", "internal/capstantest/slowfs", "internal/capstantest/vm", "internal/capstantest/pgtest", "bench", "scripts/noskip",
 }
 
 func TestCode(t *testing.T) {

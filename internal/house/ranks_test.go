@@ -16,6 +16,10 @@ const (
 	testOnly = "internal/capstantest"
 )
 
+// suites are for test files alone too, and stand above the packages that they judge
+// instead of beside the root.
+var suites = []string{"internal/drive/drivetest", "internal/drive/tcmu"}
+
 // ranks is the house, read downwards along the path of a byte. A package
 // imports packages of lower ranks only; two of the same rank meet through the
 // interfaces of the root. A row may name packages that are still to come.
@@ -27,9 +31,9 @@ var ranks = map[int][]string{
 	6:        {"internal/job", "internal/auth", "internal/client"},
 	5:        {"internal/pipeline", "internal/rotation", "internal/dumpall"},
 	4:        {"internal/media", "internal/pgdrill", "internal/copier", "internal/doctor", "internal/source/dumps"},
-	3:        {"internal/source/files", "internal/source/sets", "internal/source/postgres", "internal/source/bucket", "internal/target/tree", "internal/stage", "internal/volume/dir", "internal/volume/bucket", "internal/volume/tape", "internal/catalog", "internal/pgserver", "internal/pgscratch", "internal/pglock", "internal/notify", "internal/hook", "internal/target/postgres"},
-	2:        {"internal/archive", "internal/manifest", "internal/envelope", "internal/drive", "internal/pg", "internal/pgslot", "internal/config", "internal/pgproxy", "internal/pgcopy", "internal/pgdump"},
-	1:        {"internal/progress", "internal/output", "internal/process", "internal/machine", "internal/disk", "internal/codec", "internal/digest", "internal/tarfile", "internal/policy", "internal/pgdata", "internal/pgtoc", "internal/copytext", "internal/rowsum", testOnly},
+	3:        {"internal/source/files", "internal/source/sets", "internal/source/postgres", "internal/source/bucket", "internal/target/tree", "internal/stage", "internal/volume/dir", "internal/volume/bucket", "internal/volume/tape", "internal/catalog", "internal/pgserver", "internal/pgscratch", "internal/pglock", "internal/notify", "internal/hook", "internal/target/postgres", "internal/drive/drivetest", "internal/drive/tcmu"},
+	2:        {"internal/archive", "internal/manifest", "internal/envelope", "internal/drive/emulator", "internal/drive/st", "internal/pg", "internal/pgslot", "internal/config", "internal/pgproxy", "internal/pgcopy", "internal/pgdump"},
+	1:        {"internal/progress", "internal/output", "internal/process", "internal/machine", "internal/disk", "internal/codec", "internal/digest", "internal/tarfile", "internal/policy", "internal/pgdata", "internal/pgtoc", "internal/copytext", "internal/rowsum", "internal/drive", testOnly},
 	rootRank: {"."},
 }
 
@@ -74,6 +78,8 @@ func TestRankRuleSeesBreaches(t *testing.T) {
 		{"fakes in tests", goPackage{ImportPath: "capstan/internal/cli", TestImports: []string{"capstan/internal/capstantest"}, XTestImports: []string{"capstan/internal/capstantest"}}, ""},
 		{"suite below the fakes", goPackage{ImportPath: "capstan/internal/capstantest/suite", Imports: []string{"capstan", "capstan/internal/capstantest"}}, ""},
 		{"fakes that know the house", goPackage{ImportPath: "capstan/internal/capstantest", Imports: []string{"capstan/internal/disk"}}, "rank 1 imports"},
+		{"suite of a package", goPackage{ImportPath: "capstan/internal/drive/drivetest", Imports: []string{"capstan/internal/drive/emulator"}}, ""},
+		{"suite in the product", goPackage{ImportPath: "capstan/internal/media", Imports: []string{"capstan/internal/drive/drivetest"}}, "only test files"},
 		{"program outside", goPackage{ImportPath: "capstan/bench", Imports: []string{"capstan", "os/exec"}}, ""},
 		{"program outside that reaches in", goPackage{ImportPath: "capstan/bench", Imports: []string{"capstan/internal/disk"}}, "root package alone"},
 		{"import of a program outside", goPackage{ImportPath: "capstan/cmd/capstan", Imports: []string{"capstan/bench"}}, "nobody imports"},
@@ -145,7 +151,7 @@ func importBreach(name string, from int, imported string) string {
 // rankOf gives the rank of a package of the module; a part of capstantest has
 // the rank of the whole.
 func rankOf(name string) (rank int, known bool) {
-	if isTestOnly(name) {
+	if name == testOnly || strings.HasPrefix(name, testOnly+"/") {
 		name = testOnly
 	}
 	for rank, names := range ranks {
@@ -157,7 +163,7 @@ func rankOf(name string) (rank int, known bool) {
 }
 
 func isTestOnly(name string) bool {
-	return name == testOnly || strings.HasPrefix(name, testOnly+"/")
+	return name == testOnly || strings.HasPrefix(name, testOnly+"/") || slices.Contains(suites, name)
 }
 
 // ours reports whether an import path lies in the module.
