@@ -142,17 +142,28 @@ func (p *program) packs(n int) bool {
 	return false
 }
 
-// staged is how many bytes of archives lie in a stage.
+// staged is how many bytes of archives lie in a stage, at the least: what is there on a
+// second look, too, has been so all the time between, also if it was renamed.
 func staged(dir string) (n int64) {
+	before := stagedFiles(dir)
+	for name, size := range stagedFiles(dir) {
+		n += min(before[name], size)
+	}
+	return n
+}
+
+// stagedFiles are the sizes of the archives in a stage, by name, as they are come across.
+func stagedFiles(dir string) map[string]int64 {
+	sizes := map[string]int64{}
 	for _, area := range []string{"temp", "final"} {
-		_ = filepath.WalkDir(filepath.Join(dir, area), func(_ string, d fs.DirEntry, err error) error {
+		_ = filepath.WalkDir(filepath.Join(dir, area), func(path string, d fs.DirEntry, err error) error {
 			if err == nil && d.Type().IsRegular() {
 				if info, err := d.Info(); err == nil { // else it is gone by now
-					n += info.Size()
+					sizes[strings.TrimSuffix(filepath.Base(path), ".part")] = info.Size()
 				}
 			}
 			return nil
 		})
 	}
-	return n
+	return sizes
 }

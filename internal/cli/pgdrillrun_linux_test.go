@@ -72,11 +72,11 @@ func TestPgDrillIsARun(t *testing.T) {
 	if out := f.run("runs"); !strings.Contains(out, "waiting for server ") || strings.Count(out, "\n") != 3 {
 		t.Error(out)
 	}
-	watching := f.start("watch", "2")
-	watching.heard()
+	watching := f.start("watch", "2", "--json")
+	watching.says(`"type":"progress","run":2`)
 	f.exits(0, []string{"cancel", "2", "--wait"}, "run 2 is cancelled")
 	f.check(p.end(), 130, drill, "run 2: cancelled by ", "the dump was not changed, the drill's server is removed; run it again")
-	f.check(watching.end(), 130, []string{"watch", "2"}, "run 2: cancelled by ")
+	f.check(watching.end(), 130, watching.args, "run 2: cancelled by ")
 	f.nothingOf(scratch)
 	if out := f.run("show", "latest"); strings.Contains(out, "drill  ") || !strings.Contains(out, "2 drill cancelled") {
 		t.Errorf("a drill that was cancelled has found something out: %s", out)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -120,22 +119,6 @@ func (p *program) says(words string) {
 	p.t.Helper()
 	until(p.t, "the program to say: "+words, func() bool {
 		return !p.running() || strings.Contains(p.out.String(), words) || strings.Contains(p.err.String(), words)
-	})
-}
-
-// heard waits until the program has its catalog open: since then it wants to hear
-// of signals. Before, the system ends it, which shows nothing.
-func (p *program) heard() {
-	p.t.Helper()
-	until(p.t, "the program to begin", func() bool {
-		files, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", p.cmd.Process.Pid))
-		if err != nil {
-			p.t.Fatal(err)
-		}
-		return !p.running() || slices.ContainsFunc(files, func(file string) bool {
-			target, _ := os.Readlink(file) // it may be closed by now
-			return strings.Contains(target, "/catalog.db")
-		})
 	})
 }
 

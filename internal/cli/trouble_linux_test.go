@@ -32,8 +32,8 @@ var troubles = map[string]trouble{
 	"slow sealing": {
 		line: "stalled: stage commit has been waiting for volume (…) for … at backup_…",
 		cause: func(c *crash) []string {
-			c.mounts["stage"].Add(slowfs.Rule{Op: slowfs.Sync, Name: "backup_*", After: 2, Times: 1, Delay: 4 * time.Second})
-			return []string{"--stall-warn", "1s"}
+			slow := c.mounts["stage"].Add(slowfs.Rule{Op: slowfs.Sync, Name: "backup_*", After: 2, Times: 1, Hold: true})
+			return append(c.whenSaid(slow, "stalled: stage commit has been waiting for volume"), "--stall-warn", "1s")
 		},
 	},
 	"failing disk of the stage": {
@@ -91,8 +91,8 @@ var troubles = map[string]trouble{
 	"slow disk of the catalog": {
 		line: "stalled: stage records has been waiting for catalog for …",
 		cause: func(c *crash) []string {
-			c.mounts["home"].Add(slowfs.Rule{Op: slowfs.Sync, Name: "catalog.db-wal", After: 20, Times: 1, Delay: 5 * time.Second})
-			return []string{"--stall-warn", "1s"}
+			slow := c.mounts["home"].Add(slowfs.Rule{Op: slowfs.Sync, Name: "catalog.db-wal", After: 20, Times: 1, Hold: true})
+			return append(c.whenSaid(slow, "stalled: stage records has been waiting for catalog"), "--stall-warn", "1s")
 		},
 	},
 	// Not on the volume.

@@ -80,14 +80,14 @@ func Stop(ctx context.Context, env Env, cluster *pg.Cluster, options StopOptions
 	began := time.Now()
 	control, err := cluster.Control(ctx)
 	if err != nil {
-		return StopSummary{}, s.notBegun(ctx, err)
+		return StopSummary{}, s.notLooked(ctx, err)
 	}
 	s.summary = StopSummary{
 		Type: "summary", Data: cluster.Dir, SystemID: fmt.Sprint(control.SystemID), Major: cluster.Major, Status: NotBegun,
 		Phases: []PhaseTime{}, Actions: []string{}, Pending: []Change{}, DryRun: options.DryRun,
 	}
 	if s.observer, err = NewObserver(ctx, cluster, options.ClusterName); err != nil {
-		return s.summary, s.notBegun(ctx, err)
+		return s.summary, s.notLooked(ctx, err)
 	}
 	if options.DryRun {
 		err = s.plan(ctx)
@@ -103,6 +103,15 @@ func Stop(ctx context.Context, env Env, cluster *pg.Cluster, options StopOptions
 		s.summary.State = control.State.String()
 	}
 	return s.summary, err
+}
+
+// notLooked is notBegun for what failed before the server was looked at; what that means,
+// and what to do, is about other reasons than the time.
+func (s *stopper) notLooked(ctx context.Context, err error) error {
+	if errors.Is(context.Cause(ctx), errTimeout) {
+		err = errTimeout
+	}
+	return s.notBegun(ctx, err)
 }
 
 // notBegun gives an error of before the server was told to stop; it says so where the

@@ -125,7 +125,7 @@ func freePort(tb testing.TB) int {
 	begin := rand.IntN(ports)
 	for i := range ports {
 		port := first + (begin+i)%ports
-		path := filepath.Join(os.TempDir(), "capstan-test-port-"+strconv.Itoa(port))
+		path := filepath.Join(os.TempDir(), "capstan-test-port-"+strconv.Itoa(port)) //nolint:usetesting // of all tests together
 		lock, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o666)
 		if err != nil {
 			continue // another user's
