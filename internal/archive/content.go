@@ -25,7 +25,8 @@ type content struct {
 	read   int64  // bytes that came from source
 	ended  bool   // nothing more comes from source
 	err    error  // that ended it
-	sum    *digest.Stream
+
+	sum *digest.Stream // of what lies in frames that are packed; whoever sums them has it
 }
 
 // readChunk bounds how much one Read of a content asks for, so that a
@@ -100,12 +101,12 @@ func (c *content) finish() (outcome capstan.Outcome, reason string) {
 	return c.entry.Outcome, c.entry.Reason
 }
 
-// run fills one range of f and has it hashed, which may go on when it returns. It
-// reports false when ctx ended before, and the range is then in no defined state.
-func (r *fill) run(ctx context.Context, f *frame, w *waits, hasher *digest.Hasher) bool {
+// run fills one range of f. It reports false when ctx ended before, and the range is
+// then in no defined state.
+func (r *fill) run(ctx context.Context, f *frame, w *waits) bool {
 	c, b := r.content, f.in[r.from:r.to]
 	w.enter(OnSource)
-	if r.before == nil || await(ctx, r.before.read) {
+	if r.before == nil || await(ctx, r.before) {
 		c.fillRange(ctx, b)
 	}
 	w.leave()
@@ -113,35 +114,16 @@ func (r *fill) run(ctx context.Context, f *frame, w *waits, hasher *digest.Hashe
 		return false
 	}
 	if r.after != nil {
-		close(r.after.read)
-		r.hashed = r.after.hash
+		close(r.after)
 	} else {
 		r.outcome, r.reason = c.finish()
-		r.hashed = make(chan struct{})
-	}
-	if r.before == nil {
-		c.sum = digest.NewStream()
-	} else if !await(ctx, r.before.hash) {
-		return false
-	}
-	return hasher.Add(ctx, &digest.Work{Stream: c.sum, Data: b, Done: r.hashed})
-}
-
-// end waits until the range is hashed, and puts the entry of a content that ends
-// with it in its place.
-func (r *fill) end(ctx context.Context, f *frame) bool {
-	if !await(ctx, r.hashed) {
-		return false
-	}
-	if r.after == nil {
-		f.complete(r, r.outcome, r.reason, r.content.sum.Sum())
 	}
 	return true
 }
 
-// complete puts a content's entry in its place.
-func (f *frame) complete(r *fill, outcome capstan.Outcome, reason string, sum capstan.Hash) {
+// complete puts the entry of a content that ends with r in its place.
+func (f *frame) complete(r *fill) {
 	e := r.content.entry
-	e.Outcome, e.Reason, e.Hash = outcome, reason, sum
+	e.Outcome, e.Reason, e.Hash = r.outcome, r.reason, r.content.sum.Sum()
 	f.entries[r.entry] = e
 }

@@ -11,9 +11,11 @@
 //     without reading it. It blocks while all frames are in use.
 //  2. Workers take frames in order. They read contents into the reserved ranges
 //     (the ranges of one content one after another, whichever worker has them),
-//     have them hashed, and compress meanwhile.
-//  3. One goroutine writes the frames in order, hashes the archive, and calls
-//     every method of the Sink.
+//     and compress.
+//  3. What came of a frame and the contents in it are hashed together, frame
+//     after frame, in both lanes of package digest.
+//  4. One goroutine writes the frames in order meanwhile, and calls every method
+//     of the Sink.
 //
 // Frames come from a fixed pool, so memory is bounded whatever comes in. Nothing
 // deadlocks as long as a Content and the Sink do not wait for Add: frames are

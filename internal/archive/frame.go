@@ -5,10 +5,12 @@ import (
 
 	"capstan"
 	"capstan/internal/codec"
+	"capstan/internal/digest"
 )
 
 // frame is a range of a tar stream on its way. The layout fills it, then a
-// worker owns it until ready holds a value, then the writer; then it is used again.
+// worker owns it until ready holds a value, then sum, then the writer; then it is
+// used again.
 type frame struct {
 	in    []byte // the range, with room for a full frame
 	out   []byte // what is written; without compression, in
@@ -21,6 +23,8 @@ type frame struct {
 	fills   []fill
 	entries []capstan.Entry // complete when the frame is written
 	ready   chan struct{}
+	sum     *digest.Stream  // of its archive, as far as this frame
+	hashed  <-chan struct{} // closed when it is in that, and in those of its contents
 }
 
 // fill is a range of a frame that a worker fills from a content.
@@ -28,18 +32,15 @@ type fill struct {
 	content  *content
 	from, to int
 	entry    int             // of the content's last range: index of its entry in the frame, else -1
-	before   *turn           // of the range before; nil for the first
-	after    *turn           // for the next range; nil for the last
-	hashed   chan struct{}   // closed when it is hashed; after's, where there is one
+	before   turn            // of the range before; nil for the first
+	after    turn            // for the next range; nil for the last
 	outcome  capstan.Outcome // of a last range that was read
 	reason   string
 }
 
 // turn passes a content from one range to the next, which may be another
-// worker's: first for reading, then for hashing.
-type turn struct{ read, hash chan struct{} }
-
-func newTurn() *turn { return &turn{read: make(chan struct{}), hash: make(chan struct{})} }
+// worker's, when it is closed.
+type turn chan struct{}
 
 // reset makes a written frame ready for use.
 func (f *frame) reset() {

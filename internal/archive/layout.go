@@ -212,7 +212,7 @@ func (p *Packer) append(ctx context.Context, b []byte) error {
 // reserve makes ranges of frames for the next n bytes of c. before is the turn
 // that follows the ranges reserved so far, nil at first; the turn that follows
 // these is returned. With end, nothing follows.
-func (p *Packer) reserve(ctx context.Context, c *content, n int64, before *turn, end bool) (*turn, error) {
+func (p *Packer) reserve(ctx context.Context, c *content, n int64, before turn, end bool) (turn, error) {
 	dense, err := p.dense(ctx, c, n, before)
 	if err != nil {
 		return nil, err
@@ -235,7 +235,7 @@ func (p *Packer) reserve(ctx context.Context, c *content, n int64, before *turn,
 			r.entry = len(f.entries)
 			f.entries = append(f.entries, capstan.Entry{}) // filled in by the worker
 		} else {
-			r.after = newTurn()
+			r.after = make(turn)
 		}
 		f.fills = append(f.fills, r)
 		before = r.after
@@ -250,7 +250,7 @@ func (p *Packer) reserve(ctx context.Context, c *content, n int64, before *turn,
 
 // dense looks whether a large content compresses. If it does not, its frames
 // begin with it, so that they can be stored as they are.
-func (p *Packer) dense(ctx context.Context, c *content, n int64, before *turn) (bool, error) {
+func (p *Packer) dense(ctx context.Context, c *content, n int64, before turn) (bool, error) {
 	if before != nil {
 		return c.dense, nil
 	}

@@ -23,7 +23,7 @@ type Packer struct {
 	ctx     context.Context //nolint:containedctx // the life of the goroutines
 	cancel  context.CancelCauseFunc
 	group   sync.WaitGroup // workers
-	writing sync.WaitGroup // the goroutine that calls the sink
+	writing sync.WaitGroup // the goroutine that calls the sink, and the one before it
 	hashing sync.WaitGroup // those that hash; they end with ctx
 	hasher  *digest.Hasher
 	ended   bool // Close or Abort was called
@@ -32,7 +32,8 @@ type Packer struct {
 	made   int         // frames that exist
 	free   chan *frame // written, ready for use
 	work   chan *frame // laid out, for the workers, in order
-	order  chan *frame // the same frames, for the writer
+	order  chan *frame // the same frames, to be hashed
+	summed chan *frame // the same, for the writer, while they are hashed
 
 	waitLayout, waitPack, waitWrite waits
 
@@ -61,6 +62,7 @@ func NewPacker(ctx context.Context, options Options, sink Sink) *Packer {
 	p.free = make(chan *frame, p.plan.slots)
 	p.work = make(chan *frame, p.plan.slots)
 	p.order = make(chan *frame, p.plan.slots)
+	p.summed = make(chan *frame, p.plan.slots)
 	p.waitLayout = waits{hook: options.Hooks.Wait, stage: StageLayout, workers: 1}
 	p.waitPack = waits{hook: options.Hooks.Wait, stage: StagePack, workers: p.plan.workers}
 	p.waitWrite = waits{hook: options.Hooks.Wait, stage: StageWrite, workers: 1}
@@ -70,6 +72,7 @@ func NewPacker(ctx context.Context, options Options, sink Sink) *Packer {
 	for _, enc := range encoders[:p.plan.workers] {
 		p.group.Go(func() { p.pack(enc) })
 	}
+	p.writing.Go(p.sum)
 	p.writing.Go(p.write)
 	return p
 }
@@ -195,7 +198,7 @@ func (p *Packer) pack(enc *codec.Encoder) {
 		}
 		for i := range f.fills {
 			r := &f.fills[i]
-			if !r.run(p.ctx, f, &p.waitPack, p.hasher) {
+			if !r.run(p.ctx, f, &p.waitPack) {
 				return
 			}
 			if r.after == nil {
@@ -203,11 +206,6 @@ func (p *Packer) pack(enc *codec.Encoder) {
 			}
 		}
 		f.encode(enc, p.plan.codec)
-		for i := range f.fills {
-			if !f.fills[i].end(p.ctx, f) {
-				return
-			}
-		}
 		if p.hooks.Packed != nil {
 			p.hooks.Packed(int64(len(f.in)))
 		}

@@ -33,6 +33,19 @@ func TestPackAndRead(t *testing.T) {
 	}
 }
 
+// Where frames are single blocks, the mark that ends an archive fills its frame, and
+// the last one is empty; where they are two, an archive's last frame holds it alone.
+func TestFramesOfBlocks(t *testing.T) {
+	t.Parallel()
+	for _, c := range codecs {
+		for blocks := 1; blocks <= 3; blocks++ {
+			things := []thing{file("small", text(1, 3000), false), file("large", noise(2, 20_000), true), file("empty", nil, false)}
+			options := Options{Codec: c, Workers: 2, FrameSize: blocks * tarfile.Block, ArchiveSize: MinArchive}
+			readBack(t, packAll(t, options, things), c, things, 2)
+		}
+	}
+}
+
 // What is in the tar streams does not depend on workers, memory or codec.
 func TestDeterministic(t *testing.T) {
 	t.Parallel()

@@ -48,7 +48,7 @@ func (p *Packer) split(ctx context.Context, c *content, e *capstan.Entry) error 
 	l := &p.layout
 	most := p.plan.archive - tarfile.EndSize
 	rest := remains(e)
-	var before *turn
+	var before turn
 	for i := 1; ; i++ {
 		if l.open && (most-l.pos < p.plan.archive/4 || i == 1 && l.split) {
 			if err := p.endArchive(ctx); err != nil {

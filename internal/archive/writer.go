@@ -2,7 +2,6 @@ package archive
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 
@@ -18,16 +17,14 @@ type writer struct {
 	out     io.Writer
 	sealed  capstan.Archive // of the archive being written, as far as it is
 	frames  []codec.Frame
-
-	sum *digest.Stream
 }
 
 // write takes frames in order and hands what comes of them to the sink.
 func (p *Packer) write() {
-	w := &writer{Packer: p, sum: digest.NewStream()}
+	w := &writer{Packer: p}
 	for {
-		f, ok := p.take(p.order, &p.waitWrite, StagePack)
-		if !ok || !w.packed(f) {
+		f, ok := p.take(p.summed, &p.waitWrite, StagePack)
+		if !ok {
 			return
 		}
 		if err := w.frame(f); err != nil {
@@ -43,18 +40,6 @@ func (p *Packer) write() {
 	}
 }
 
-// packed waits until a worker is done with f.
-func (w *writer) packed(f *frame) bool {
-	select {
-	case <-f.ready:
-		return true
-	default:
-	}
-	w.waitWrite.enter(StagePack)
-	defer w.waitWrite.leave()
-	return await(w.ctx, f.ready)
-}
-
 // frame writes one frame and delivers its entries.
 func (w *writer) frame(f *frame) error {
 	if f.archive > 0 {
@@ -68,6 +53,14 @@ func (w *writer) frame(f *frame) error {
 			return err
 		}
 	}
+	if !await(w.ctx, f.hashed) {
+		return context.Cause(w.ctx)
+	}
+	for i := range f.fills {
+		if r := &f.fills[i]; r.after == nil {
+			f.complete(r)
+		}
+	}
 	if len(f.entries) > 0 {
 		w.locate(f.entries)
 		if err := w.sink.Entries(w.ctx, f.entries); err != nil {
@@ -78,7 +71,7 @@ func (w *writer) frame(f *frame) error {
 	if !f.last {
 		return nil
 	}
-	return w.seal()
+	return w.seal(f.sum)
 }
 
 // body writes the bytes of a frame, and begins its archive if it is the first.
@@ -94,7 +87,6 @@ func (w *writer) body(f *frame) error {
 		w.numbers = append(w.numbers, number)
 		w.out, w.frames = out, w.frames[:0]
 		w.sealed = capstan.Archive{Number: number, Codec: w.plan.codec}
-		w.sum.Reset()
 	}
 	w.frames = append(w.frames, codec.Frame{Offset: w.sealed.Size, Size: int64(len(f.out)), Start: w.sealed.TarSize, Length: int64(len(f.in))})
 	w.sealed.TarSize += int64(len(f.in))
@@ -102,12 +94,8 @@ func (w *writer) body(f *frame) error {
 	return w.bytes(f.out)
 }
 
-// bytes writes b to the archive and sums it meanwhile.
+// bytes writes b to the archive.
 func (w *writer) bytes(b []byte) error {
-	work := &digest.Work{Stream: w.sum, Data: b, Done: make(chan struct{})}
-	if !w.hasher.Add(w.ctx, work) {
-		return context.Cause(w.ctx)
-	}
 	w.waitWrite.enter(OnVolume)
 	n, err := w.out.Write(b)
 	w.waitWrite.leave()
@@ -117,9 +105,6 @@ func (w *writer) bytes(b []byte) error {
 	w.sealed.Size += int64(n)
 	if w.hooks.Wrote != nil && n > 0 {
 		w.hooks.Wrote(int64(n))
-	}
-	if !await(w.ctx, work.Done) {
-		err = errors.Join(err, context.Cause(w.ctx))
 	}
 	if err != nil {
 		return fmt.Errorf("write archive %d: %w", w.sealed.Number, err)
@@ -140,17 +125,22 @@ func (w *writer) locate(entries []capstan.Entry) {
 	}
 }
 
-// seal ends the archive with its index.
-func (w *writer) seal() error {
+// seal ends the archive with its index. sum is that of the bytes before it.
+func (w *writer) seal(sum *digest.Stream) error {
 	done := w.step(StepCompressorClose)
 	if index := codec.AppendIndex(nil, w.plan.codec, w.frames); len(index) > 0 {
-		if err := w.bytes(index); err != nil {
+		hashed := w.hasher.Add([]digest.Work{{Stream: sum, Data: index}})
+		err := w.bytes(index)
+		if err == nil && !await(w.ctx, hashed) {
+			err = context.Cause(w.ctx)
+		}
+		if err != nil {
 			done()
 			return err
 		}
 	}
 	done()
-	w.sealed.Hash = w.sum.Sum()
+	w.sealed.Hash = sum.Sum()
 	w.out = nil
 	return w.sink.Sealed(w.ctx, w.sealed)
 }

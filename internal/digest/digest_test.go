@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"hash"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -60,42 +61,19 @@ func TestSums(t *testing.T) {
 	}
 }
 
-// TestHasher adds pieces of any length to many streams, of which each waits for its
-// last piece, through one hasher and through two.
+// TestHasher adds pieces of any length to many streams, several at once and of one
+// stream several without waiting, through one hasher and through three.
 func TestHasher(t *testing.T) {
 	t.Parallel()
-	for runs := range 2 {
+	for _, runs := range []int{1, 3} {
 		ctx, cancel := context.WithCancel(t.Context())
 		h := NewHasher()
 		var running, adding sync.WaitGroup
-		for range runs + 1 {
+		for range runs {
 			running.Go(func() { h.Run(ctx) })
 		}
 		for seed := range uint64(9) {
-			adding.Go(func() {
-				random := rand.New(rand.NewPCG(seed, 7))
-				s, want := NewStream(), sha256.New()
-				for i := range 80 {
-					b := make([]byte, []int{0, 1, 63, 64, 65, 512, 70_000, 200_000}[random.IntN(8)]+random.IntN(2)*random.IntN(200))
-					for j := range b {
-						b[j] = byte(i + j*int(seed))
-					}
-					w := &Work{Stream: s, Data: b, Done: make(chan struct{})}
-					want.Write(b)
-					if !h.Add(ctx, w) {
-						t.Error("not added")
-						return
-					}
-					<-w.Done
-					if i%19 == 11 {
-						if s.Sum() != capstan.Hash(want.Sum(nil)) {
-							t.Errorf("seed %d, piece %d: another hash", seed, i)
-						}
-						s.Reset()
-						want.Reset()
-					}
-				}
-			})
+			adding.Go(func() { addMuch(t, h, seed) })
 		}
 		adding.Wait()
 		cancel()
@@ -103,16 +81,59 @@ func TestHasher(t *testing.T) {
 	}
 }
 
-// TestHasherEnds: with its context, whoever adds does not hang.
+// addMuch adds to three streams, in batches of any number of pieces.
+func addMuch(t *testing.T, h *Hasher, seed uint64) {
+	random := rand.New(rand.NewPCG(seed, 7))
+	streams := make([]*Stream, 3)
+	wants := make([]hash.Hash, len(streams))
+	for round := range 6 {
+		for i := range streams {
+			streams[i], wants[i] = NewStream(), sha256.New()
+		}
+		var last []<-chan struct{}
+		for range 12 {
+			work := make([]Work, random.IntN(6))
+			for i := range work {
+				b := make([]byte, []int{0, 1, 63, 64, 65, 512, 70_000, 200_000}[random.IntN(8)]+random.IntN(2)*random.IntN(200))
+				for j := range b {
+					b[j] = byte(i + j*int(seed+1) + round)
+				}
+				to := random.IntN(len(streams))
+				work[i] = Work{Stream: streams[to], Data: b}
+				wants[to].Write(b)
+			}
+			last = append(last, h.Add(work))
+			clear(work) // it is the caller's again
+		}
+		for _, done := range last {
+			<-done
+		}
+		for i := range streams {
+			if got := streams[i].Sum(); got != capstan.Hash(wants[i].Sum(nil)) {
+				t.Errorf("seed %d, round %d: stream %d has another hash", seed, round, i)
+			}
+		}
+	}
+}
+
+// TestHasherEnds: with its context, and what is left stays undone.
 func TestHasherEnds(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
 	h := NewHasher()
+	var running sync.WaitGroup
+	running.Go(func() { h.Run(ctx) }) // it has nothing to do
+	<-h.Add([]Work{{Stream: NewStream(), Data: []byte("done")}})
+	cancel()
+	running.Wait()
+	done := h.Add([]Work{{Stream: NewStream(), Data: []byte("left")}})
 	h.Run(ctx)
-	for range 2 * waiting {
-		h.Add(ctx, &Work{Stream: NewStream(), Done: make(chan struct{})})
+	select {
+	case <-done:
+		t.Error("work is done behind the end")
+	default:
 	}
+	<-h.Add(nil)
 }
 
 // TestVectors are those of NIST, as FIPS 180-2 shows them in its appendix B.

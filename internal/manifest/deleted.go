@@ -24,7 +24,7 @@ type DeletedWriter struct {
 
 // NewDeletedWriter begins a list on w, which it does not close.
 func NewDeletedWriter(w io.Writer) *DeletedWriter {
-	return &DeletedWriter{out: bufio.NewWriterSize(w, flushAt)}
+	return &DeletedWriter{out: bufio.NewWriterSize(w, 128<<10)}
 }
 
 // Add appends a path. One that leads out of a directory is refused.

@@ -26,10 +26,10 @@ func NewDraft(w io.Writer) (*Draft, error) {
 // Add appends an entry, as Writer.Add does.
 func (d *Draft) Add(e *capstan.Entry) error { return d.lines.Add(e) }
 
-// Close ends the compression and gives the number of entries.
+// Close compresses what was collected and gives the number of entries.
 func (d *Draft) Close() (entries int64, err error) {
 	w := &d.lines
-	w.end()
+	w.flush(0)
 	return w.entries, w.close()
 }
 
@@ -40,15 +40,12 @@ func WriteDraft(w io.Writer, set capstan.Set, archives []capstan.Archive, draft 
 	if err != nil {
 		return err
 	}
-	m.end() // frames follow one another (RFC 8878, 3)
+	m.flush(0)
 	if m.err != nil {
 		return m.err
 	}
 	if _, err := io.Copy(w, draft); err != nil {
 		return fmt.Errorf("write manifest: %w", err)
-	}
-	if m.stream, err = newCompressor(w); err != nil {
-		return err
 	}
 	m.entries = entries
 	return m.Close()

@@ -4,6 +4,9 @@ import (
 	"io"
 
 	"github.com/klauspost/compress/zstd"
+
+	"capstan"
+	"capstan/internal/codec"
 )
 
 // maxWindow bounds the memory that a foreign compressor can make a reader use;
@@ -11,16 +14,37 @@ import (
 // uses up to its level 19.
 const maxWindow = 8 << 20
 
-// ourWindow is some 3,000 lines. The encoder lives beside a whole run and holds it
-// twice; more makes the manifest no smaller.
-const ourWindow = 1 << 20
+// maxFrame bounds what one Write compresses at once. Window and memory of whoever reads
+// it are no larger.
+const maxFrame = 2 * flushAt
 
-// newCompressor writes one zstd stream with a checksum onto w; Close ends it.
-// The manifest is not cut into frames as archives are, since it is always read
-// from its beginning.
-func newCompressor(w io.Writer) (io.WriteCloser, error) {
-	return zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedFastest),
-		zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(true), zstd.WithWindowSize(ourWindow), zstd.WithLowerEncoderMem(true))
+// compressor writes zstd frames with checksums, one after another, which together are
+// one stream (RFC 8878, 3). They have no index as archives have, since a manifest is
+// always read from its beginning.
+type compressor struct {
+	to  io.Writer
+	enc *codec.Encoder
+	out []byte
+}
+
+func newCompressor(w io.Writer) (*compressor, error) {
+	enc, err := codec.NewEncoder(capstan.CodecZstd, 1)
+	if err != nil {
+		return nil, err
+	}
+	return &compressor{to: w, enc: enc}, nil
+}
+
+// Write makes a frame of b, or several of more than one holds.
+func (c *compressor) Write(b []byte) (n int, err error) {
+	for n < len(b) && err == nil {
+		frame := b[n:min(len(b), n+maxFrame)]
+		c.out = c.enc.Encode(c.out[:0], frame)
+		if _, err = c.to.Write(c.out); err == nil {
+			n += len(frame)
+		}
+	}
+	return n, err
 }
 
 // newDecompressor reads zstd frames as one stream; Close frees its memory.

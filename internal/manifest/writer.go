@@ -14,16 +14,19 @@ const (
 	maxLine     = 16 << 20 // bytes of an entry's line with its newline
 	maxHead     = 2 << 20  // of any other line
 	maxArchives = 1 << 22
-	maxExtents  = 1 << 18   // data ranges of an entry; a source gives 65,536 at most
-	maxParts    = 1 << 17   // of an entry
-	maxXattrs   = 1 << 16   // of an entry; Linux lists names of 64 KiB in all
-	flushAt     = 128 << 10 // bytes collected before they are compressed
+	maxExtents  = 1 << 18 // data ranges of an entry; a source gives 65,536 at most
+	maxParts    = 1 << 17 // of an entry
+	maxXattrs   = 1 << 16 // of an entry; Linux lists names of 64 KiB in all
+	// flushAt is how many bytes are collected before they are compressed, some 1,200
+	// lines: 4 MiB would make a manifest one percent smaller, and it is written beside
+	// a whole run.
+	flushAt = 512 << 10
 )
 
 // Writer writes a manifest. One goroutine uses it. After the first failure
 // every further call returns the same error.
 type Writer struct {
-	stream   io.WriteCloser
+	stream   *compressor
 	buf      []byte
 	entries  int64
 	archives int
@@ -115,30 +118,20 @@ func (w *Writer) flush(size int) {
 		w.err = fmt.Errorf("write manifest: %w", err)
 	}
 	w.buf = w.buf[:0]
-	if cap(w.buf) > 8*flushAt { // one huge entry does not keep its memory
+	if cap(w.buf) > 4*flushAt { // one huge entry does not keep its memory
 		w.buf = nil
 	}
 }
 
 // Close writes the last line, without which a manifest counts as cut off, and
-// ends the compression. A Writer that failed is closed without effect.
+// compresses what was collected. A Writer that failed is closed without effect.
 func (w *Writer) Close() error {
 	if w.err != nil {
 		return w.err
 	}
 	w.line(endLine{Type: "end", Archives: w.archives, Entries: w.entries})
-	w.end()
-	return w.close()
-}
-
-// end ends the compression.
-func (w *Writer) end() {
 	w.flush(0)
-	if w.err == nil {
-		if err := w.stream.Close(); err != nil {
-			w.err = fmt.Errorf("write manifest: %w", err)
-		}
-	}
+	return w.close()
 }
 
 // close gives the first failure, and lets nothing be written any more.
