@@ -3,8 +3,11 @@
 package cli_test
 
 import (
+	"encoding/json"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"capstan/internal/capstantest/pgtest"
@@ -12,7 +15,7 @@ import (
 
 // TestMemoryOfDump dumps a table of 320 MB, which two sessions read together, and one
 // of which a single row is 128 MB, within 64 MiB, those of pg_dump included. All of it
-// comes back.
+// comes back. A small --memory cuts the sessions that were asked for, and what they take.
 func TestMemoryOfDump(t *testing.T) {
 	f := newField(t)
 	mountTmpfs(t, f.dir, "size=2g")
@@ -32,6 +35,17 @@ func TestMemoryOfDump(t *testing.T) {
 	}
 	dir := filepath.Join(f.dir, "dump")
 	f.stays(64*mib, "pg", "dump", s.URL("postgres"), "-o", dir, "--jobs", "2")
+	small := filepath.Join(f.dir, "small")
+	f.stays(56*mib, "pg", "dump", s.URL("postgres"), "-o", small, "--jobs", "16", "--memory", "8MiB")
+	var receipt struct {
+		Jobs int
+		Why  string `json:"jobs_because"`
+	}
+	text, err := os.ReadFile(filepath.Join(small, "capstan-receipt.json"))
+	if err != nil || json.Unmarshal(text, &receipt) != nil || receipt.Jobs != 1 || !strings.Contains(receipt.Why, "--memory") {
+		t.Errorf("%+v, %v", receipt, err)
+	}
+	f.exits(2, []string{"pg", "dump", s.URL("postgres"), "-o", small + "2", "--memory", "1KiB"}, "8MiB")
 	if out, err := exec.CommandContext(t.Context(), pgtest.Client(t, 15, "pg_restore"), "--exit-on-error", "-j2", "-d", s.URL("copy"), dir).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

@@ -44,6 +44,9 @@ With --all-databases each database that takes connections goes into DIR/DATABASE
 snapshot of its own, and the roles into DIR/globals.sql (--globals=false: not). One that
 fails is named, the others go on, and the receipt DIR/capstan-databases.json says partial.
 
+Each session that reads takes up to 8 MiB; no more read than --memory has room for (one
+always does), whatever --jobs says. The pg_dump beside them takes its own.
+
 DIR must not exist yet, and appears when the dump is whole and durable. It holds a
 receipt, capstan-receipt.json: for how long each table was locked, and the longest
 wait that anybody had. Patterns are pg_dump's.
@@ -56,6 +59,7 @@ or has paused the replay; 130 interrupted.`,
   pg_restore --create --dbname=postgres --jobs=4 /srv/dumps/app-2026-11-20
   capstan pg dump service=app -o /srv/dumps/app --jobs 4 --first orders --exclude-table-data 'log.*'
   capstan pg dump postgres://postgres@db1/postgres --all-databases -o /srv/dumps/db1 --exclude-database 'test_*'
+  capstan pg dump service=app -o /srv/dumps/app --memory 16MiB     # two sessions
   capstan pg dump postgres://db1/app -o /srv/dumps/app --json | tail -1 | jq .receipt.inflicted`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -94,11 +98,14 @@ or has paused the replay; 130 interrupted.`,
 	return cmd
 }
 
-// dumping needs no catalog and creates no home.
-func (a *app) dumping(ctx context.Context, work func(ctx context.Context, env postgres.Env) error) error {
-	if _, err := a.configure(); err != nil {
+// dumping needs no catalog and creates no home. It cuts the sessions to the memory that
+// there is.
+func (a *app) dumping(ctx context.Context, options *postgres.Options, work func(ctx context.Context, env postgres.Env) error) error {
+	settings, err := a.configure()
+	if err != nil {
 		return err
 	}
+	options.MostJobs = postgres.JobsWithin(settings.Memory(0))
 	if err := a.open(ctx); err != nil {
 		return err
 	}
@@ -108,7 +115,7 @@ func (a *app) dumping(ctx context.Context, work func(ctx context.Context, env po
 }
 
 func (a *app) pgDump(ctx context.Context, options postgres.Options, globals bool, dir string) error {
-	return a.dumping(ctx, func(ctx context.Context, env postgres.Env) error {
+	return a.dumping(ctx, &options, func(ctx context.Context, env postgres.Env) error {
 		if globals {
 			text, err := dumps.Globals(ctx, options, "", env.Warn)
 			if err != nil {
@@ -125,7 +132,7 @@ func (a *app) pgDump(ctx context.Context, options postgres.Options, globals bool
 }
 
 func (a *app) pgDumpAll(ctx context.Context, options dumpall.Options, dir string) error {
-	return a.dumping(ctx, func(ctx context.Context, env postgres.Env) error {
+	return a.dumping(ctx, &options.Dump, func(ctx context.Context, env postgres.Env) error {
 		summary, err := dumpall.Dump(ctx, env, options, dir)
 		if err == nil || errors.Is(err, capstan.ErrIncomplete) {
 			a.finish(ctx, dumpAllText(summary), summary)

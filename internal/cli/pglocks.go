@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"capstan"
+	"capstan/internal/daemon"
 	"capstan/internal/output"
 	"capstan/internal/pg"
 	"capstan/internal/pglock"
@@ -20,6 +23,7 @@ type lockFlags struct {
 	watch  time.Duration
 	tables bool
 	since  []string
+	keys   keyFlags
 }
 
 func (a *app) pgLocksCommand(flags *pgFlags) *cobra.Command {
@@ -34,9 +38,10 @@ after it, readers too; such ones are named, and so is the session where it begin
 Then it says which tables a dump of the database would lock (in ACCESS SHARE mode),
 whom it would wait for, and whether the server's lock table has room for it.
 
-With --since, which tables were truncated, rewritten or made anew between dumps: those
-that a dump is in the way of, and that are in its way. It takes the receipt of a dump,
-the directory of one, or a directory that holds several, and may be repeated.
+Then which tables were truncated, rewritten or made anew since the newest set with a
+dump of the database, if the catalog has one: those that a dump is in the way of, and
+that are in its way. --since names other dumps, and may be repeated: a set, the receipt
+of a dump, the directory of one, or a directory that holds several.
 
 Nothing is changed and no table is locked. Names of tables are known in the database
 that it connects to. A role without pg_read_all_stats sees no statements of others.
@@ -45,6 +50,7 @@ is ended. With --json each look is a line.`,
 		Example: `  capstan pg locks postgres://postgres@db/app
   capstan pg locks postgres://postgres@db/app --watch 2s
   capstan pg locks postgres://postgres@db/app --since /srv/dumps
+  capstan pg locks postgres://postgres@db/app --since latest --job app
   capstan pg locks -D /var/lib/postgresql/15/main --json | jq '.advice[].says'`,
 		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -61,20 +67,66 @@ is ended. With --json each look is a line.`,
 			if own.watch > 0 && len(own.since) > 0 {
 				return usage("--watch looks at locks alone, without --since")
 			}
-			if err := a.open(cmd.Context()); err != nil {
-				return err
-			}
-			return errors.Join(a.pgLocks(cmd.Context(), flags, url, own), a.out.Flush())
+			return a.pgLocksAt(cmd.Context(), flags, url, own)
 		},
 	}
 	f := cmd.Flags()
 	f.DurationVar(&own.watch, "watch", 0, "look again at this interval until ended")
 	f.BoolVar(&own.tables, "tables", false, "name every table that a dump would lock, with its size")
-	f.StringArrayVar(&own.since, "since", nil, "a receipt, a dump, or a directory of dumps: name the tables that were rewritten since then; may be repeated")
+	f.StringArrayVar(&own.since, "since", nil, "a set, a receipt, a dump, or a directory of dumps: name the tables that were rewritten since then; may be repeated (default the newest set with a dump of the database)")
+	own.keys.add(cmd)
+	a.jobFlag(cmd)
 	return cmd
 }
 
-func (a *app) pgLocks(ctx context.Context, flags *pgFlags, url string, own lockFlags) error {
+// pgLocksAt looks with the catalog where a set is named, or might be found in it; without
+// one where there is none. A look at locks must not fail for want of a catalog that nobody
+// asked for.
+func (a *app) pgLocksAt(ctx context.Context, flags *pgFlags, url string, own lockFlags) error {
+	asked := slices.ContainsFunc(own.since, isReceiptSet)
+	settings, err := a.configure()
+	if err != nil {
+		return err
+	}
+	if !asked {
+		_, missing := os.Stat(settings.Catalog)
+		if len(own.since) > 0 || own.watch > 0 || missing != nil {
+			if err := a.open(ctx); err != nil {
+				return err
+			}
+			return errors.Join(a.pgLocks(ctx, nil, flags, url, own), a.out.Flush())
+		}
+	}
+	opened := false
+	err = a.withKeys(ctx, &own.keys, func(ctx context.Context, d *daemon.Daemon) error {
+		opened = true
+		return a.pgLocks(ctx, d, flags, url, own)
+	})
+	if err == nil || opened || asked || a.printer == nil || ctx.Err() != nil {
+		return err
+	}
+	a.printer.Warn("looking without the catalog: %v", err)
+	return errors.Join(a.pgLocks(ctx, nil, flags, url, own), a.out.Flush())
+}
+
+// receiptPatience is how long a volume may take to give a receipt that was not asked for.
+const receiptPatience = 30 * time.Second
+
+// sinceSets is pgSince where nothing was named: what is not to be had is said, and the look
+// goes on without it.
+func (a *app) sinceSets(ctx context.Context, d *daemon.Daemon, conn *pg.Conn) (*since, error) {
+	bounded, cancel := context.WithTimeoutCause(ctx, receiptPatience, fmt.Errorf("it does not answer for %s", receiptPatience))
+	defer cancel()
+	between, err := a.pgSince(bounded, d, conn, nil)
+	if err != nil && ctx.Err() == nil {
+		a.printer.Warn("what was rewritten since the last set is not known: %v", err)
+		err = nil
+	}
+	return between, err
+}
+
+// pgLocks looks; d is nil where no catalog is needed.
+func (a *app) pgLocks(ctx context.Context, d *daemon.Daemon, flags *pgFlags, url string, own lockFlags) error {
 	conn, err := flags.connect(ctx, url)
 	if err != nil {
 		return err
@@ -96,10 +148,14 @@ func (a *app) pgLocks(ctx context.Context, flags *pgFlags, url string, own lockF
 		return failedLook(ctx, err)
 	}
 	var between *since
-	if len(own.since) > 0 {
-		if between, err = a.pgSince(ctx, conn, own.since); err != nil {
-			return err
-		}
+	switch {
+	case len(own.since) > 0:
+		between, err = a.pgSince(ctx, d, conn, own.since)
+	case d != nil:
+		between, err = a.sinceSets(ctx, d, conn)
+	}
+	if err != nil {
+		return err
 	}
 	if a.flags.json {
 		return a.object(struct {

@@ -167,19 +167,56 @@ func (e *Engine) Globals(ctx context.Context, set capstan.SetID, database string
 			Class: capstan.ErrUsage, Op: "restore the roles of set", Object: string(set), Err: fmt.Errorf("it holds several: %s", strings.Join(found, ", ")), Next: "name a dump with --database",
 		}
 	}
-	entry, err := view.file(ctx, found[0])
-	if err != nil {
-		return nil, "", err
-	}
-	reader := e.newSetReader(entry.Set)
-	in := reader.content(ctx, &entry.Entry)
-	content, err = io.ReadAll(io.LimitReader(in, pgdump.MaxGlobals))
-	if err = errors.Join(err, in.Close(), reader.close()); ctx.Err() != nil {
+	if content, err = e.content(ctx, view, found[0], pgdump.MaxGlobals); ctx.Err() != nil {
 		err = context.Cause(ctx)
 	} else if err != nil {
 		err = &capstan.Error{Class: capstan.ErrIncomplete, Op: "read", Object: found[0], Err: err, Safe: "nothing was changed at the server", Next: "restore from another copy or set"}
 	}
 	return content, found[0], err
+}
+
+// Beside reads a file of each dump in a set that lies in a directory of that name, at the
+// top or one below: its receipt. It looks for these names alone, so that it costs little
+// however much the set holds. Those that are there are given by their paths.
+func (e *Engine) Beside(ctx context.Context, set capstan.SetID, dir, file string, limit int64) (contents map[string][]byte, err error) {
+	view, err := e.restorable(ctx, set)
+	if err != nil {
+		return nil, err
+	}
+	candidates := []string{dir + "/" + file}
+	for entry, err := range view.Children(ctx, "", "") {
+		if err != nil {
+			return nil, err
+		}
+		if entry.Kind == capstan.KindDir && entry.Outcome.Held() {
+			candidates = append(candidates, entry.Path+"/"+dir+"/"+file)
+		}
+	}
+	contents = map[string][]byte{}
+	for _, path := range candidates {
+		is, err := view.holdsFile(ctx, path)
+		if err != nil {
+			return nil, err
+		}
+		if is {
+			if contents[path], err = e.content(ctx, view, path, limit); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return contents, nil
+}
+
+// content reads a file of a set whole, and proves it.
+func (e *Engine) content(ctx context.Context, view *View, path string, limit int64) ([]byte, error) {
+	entry, err := view.file(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	reader := e.newSetReader(entry.Set)
+	in := reader.content(ctx, &entry.Entry)
+	content, err := io.ReadAll(io.LimitReader(in, limit))
+	return content, errors.Join(err, in.Close(), reader.close())
 }
 
 // Files gives the sizes of the dump's files by their names; it is not to be changed.

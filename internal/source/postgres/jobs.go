@@ -18,7 +18,7 @@ func (d *dump) chooseJobs(ctx context.Context) {
 		d.options.Jobs, d.jobsWhy = d.fitJobs(ctx)
 	}
 	if most := d.options.MostJobs; most > 0 && most < d.options.Jobs {
-		d.options.Jobs, d.jobsWhy = most, "the memory is enough for no more"
+		d.options.Jobs, d.jobsWhy = most, "the memory is enough for no more (--memory)"
 	}
 	if d.jobsWhy != "" {
 		d.env.Say("%d sessions read, no more: %s", d.options.Jobs, d.jobsWhy)

@@ -70,6 +70,14 @@ const (
 	DefaultLockWait    = 10 * time.Minute
 )
 
+// sessionMemory is what one session that reads takes at most: the buffer of its connection
+// (0.5 MiB), a frame before and after compression, the encoder, and what it keeps of a part
+// that is not in its turn (partMemory).
+const sessionMemory = 8 * capstan.MiB
+
+// JobsWithin is how many sessions can read with so much memory, at least one.
+func JobsWithin(memory capstan.Bytes) int { return max(int(memory/sessionMemory), 1) }
+
 // complete checks the options and fills the defaults in.
 func (o Options) complete() (Options, error) {
 	wrong := func(format string, args ...any) (Options, error) {
