@@ -48,6 +48,9 @@ func NewObserver(ctx context.Context, cluster *pg.Cluster, name string) (*Observ
 		return o, err
 	}
 	values, err := cluster.Settings(ctx, server, "cluster_name")
+	if cause := context.Cause(ctx); cause != nil {
+		return nil, cause // a time that is over is no refusal
+	}
 	if err != nil {
 		return nil, refused("find the cluster_name of", cluster.Dir, err, "give the one that the server was started with: --cluster-name NAME")
 	}
