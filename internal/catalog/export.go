@@ -244,17 +244,18 @@ func (x *exporter) pins(ctx context.Context) error {
 func (x *exporter) drills(ctx context.Context) error {
 	drills, err := x.c.Drills(ctx)
 	for _, d := range drills {
-		if err == nil {
+		if err == nil && d.Outcome != DrillNone {
 			err = x.out.Encode(struct {
-				Type   string        `json:"type"`
-				Set    capstan.SetID `json:"set"`
-				Dump   rawString     `json:"dump"`
-				Time   time.Time     `json:"time"`
-				Proven bool          `json:"proven"`
-				Last   time.Time     `json:"last_proven,omitzero"`
-				Tables int64         `json:"tables"`
-				Rows   int64         `json:"rows"`
-			}{"drill", d.Set, rawString(d.Dump), d.At, d.Proven, d.LastProven, d.Tables, d.Rows})
+				Type    string        `json:"type"`
+				Set     capstan.SetID `json:"set"`
+				Dump    rawString     `json:"dump"`
+				Time    time.Time     `json:"time"`
+				Proven  bool          `json:"proven"`
+				Outcome DrillOutcome  `json:"outcome"`
+				Last    time.Time     `json:"last_proven,omitzero"`
+				Tables  int64         `json:"tables"`
+				Rows    int64         `json:"rows"`
+			}{"drill", d.Set, rawString(d.Dump), d.At, d.Outcome == DrillProven, d.Outcome, d.LastProven, d.Tables, d.Rows})
 		}
 	}
 	return err

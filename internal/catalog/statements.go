@@ -94,9 +94,11 @@ const (
 
 // Drills.
 const (
-	sqlDrills       = `SELECT s.id, d.dump, d.outcome, d.at_time, d.proven, d.tables, d.row_count FROM drills d, sets s WHERE d.set_no = s.no ORDER BY s.month, s.number, d.dump`
-	sqlUpdateDrill  = `UPDATE drills SET outcome = ?, at_time = ?, tables = ?, row_count = ? WHERE set_no = ? AND dump = ?`
-	sqlInsertDrill  = `INSERT INTO drills (outcome, at_time, tables, row_count, set_no, dump, proven) VALUES (?, ?, ?, ?, ?, ?, 0)`
+	sqlDrills      = `SELECT s.id, d.dump, d.outcome, d.at_time, d.proven, d.tables, d.row_count FROM drills d, sets s WHERE d.set_no = s.no ORDER BY s.month, s.number, d.dump`
+	sqlUpdateDrill = `UPDATE drills SET outcome = ?, at_time = ?, tables = ?, row_count = ? WHERE set_no = ? AND dump = ?`
+	sqlInsertDrill = `INSERT INTO drills (outcome, at_time, tables, row_count, set_no, dump, proven) VALUES (?, ?, ?, ?, ?, ?, 0)`
+	sqlExpectDrill = `INSERT INTO drills (outcome, at_time, tables, row_count, set_no, dump, proven)
+		SELECT 'none', 0, 0, 0, ?, ?, 0 WHERE NOT EXISTS (SELECT 1 FROM drills WHERE set_no = ? AND dump = ?)`
 	sqlDrillProven  = `UPDATE drills SET proven = ? WHERE set_no = ? AND dump = ?`
 	sqlDeleteDrills = `DELETE FROM drills WHERE set_no = ?`
 )

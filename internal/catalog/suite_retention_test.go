@@ -88,22 +88,28 @@ func testDrills(t *testing.T, open opener) {
 	c := open(t)
 	ctx := t.Context()
 	first, second := held(t, c), held(t, c)
-	must(t, c.Drilled(ctx, catalog.Drill{Set: second, Dump: "srv/b\xff"}, "one row is missing"))
-	must(t, c.Drilled(ctx, catalog.Drill{Set: second, Dump: "app", Proven: true, Tables: 7, Rows: 1 << 40}, "7 tables"))
-	must(t, c.Drilled(ctx, catalog.Drill{Set: first, Dump: "app", Proven: true, Tables: 1}, ""))
-	must(t, c.Drilled(ctx, catalog.Drill{Set: first, Dump: "app"}, "a row is missing"))
+	must(t, c.Drilled(ctx, catalog.Drill{Set: second, Dump: "srv/b\xff", Outcome: catalog.DrillDiffers}, "one row is missing"))
+	must(t, c.Drilled(ctx, catalog.Drill{Set: second, Dump: "app", Outcome: catalog.DrillProven, Tables: 7, Rows: 1 << 40}, "7 tables"))
+	must(t, c.Drilled(ctx, catalog.Drill{Set: first, Dump: "app", Outcome: catalog.DrillProven, Tables: 1}, ""))
+	must(t, c.Drilled(ctx, catalog.Drill{Set: first, Dump: "app", Outcome: catalog.DrillDiffers}, "a row is missing"))
 	drills, err := c.Drills(ctx)
 	if err != nil || len(drills) != 3 {
 		t.Fatalf("%+v %v", drills, err)
 	}
-	if d := drills[0]; d.Set != first || d.Dump != "app" || d.Proven || d.At.IsZero() || d.LastProven.IsZero() || d.Tables != 0 {
+	if d := drills[0]; d.Set != first || d.Dump != "app" || d.Outcome != catalog.DrillDiffers || d.At.IsZero() || d.LastProven.IsZero() || d.Tables != 0 {
 		t.Errorf("after a drill that was proven and one that was not: %+v", d)
 	}
-	if d := drills[1]; d.Set != second || d.Dump != "app" || !d.Proven || d.At.IsZero() || !d.LastProven.Equal(d.At) || d.Tables != 7 || d.Rows != 1<<40 {
+	if d := drills[1]; d.Set != second || d.Dump != "app" || d.Outcome != catalog.DrillProven || d.At.IsZero() || !d.LastProven.Equal(d.At) || d.Tables != 7 || d.Rows != 1<<40 {
 		t.Errorf("proven: %+v", d)
 	}
-	if d := drills[2]; d.Dump != "srv/b\xff" || d.Proven || !d.LastProven.IsZero() {
+	if d := drills[2]; d.Dump != "srv/b\xff" || d.Outcome != catalog.DrillDiffers || !d.LastProven.IsZero() {
 		t.Errorf("never proven: %+v", d)
+	}
+	must(t, c.ExpectDrills(ctx, first, []string{"app", "more"}))
+	must(t, c.Drilled(ctx, catalog.Drill{Set: second, Dump: "app", Outcome: catalog.DrillPartial}, "an extension is missing"))
+	if drills, err = c.Drills(ctx); err != nil || len(drills) != 4 || drills[0].Outcome != catalog.DrillDiffers || drills[1].Dump != "more" || drills[1].Outcome != catalog.DrillNone || !drills[1].At.IsZero() ||
+		drills[2].Outcome != catalog.DrillPartial || drills[2].LastProven.IsZero() {
+		t.Errorf("with one that was never drilled, and one that was in part: %+v %v", drills, err)
 	}
 	if err := c.Drilled(ctx, catalog.Drill{Set: "2001-01_000001", Dump: "app"}, ""); !errors.Is(err, capstan.ErrNotFound) {
 		t.Errorf("a set that is not there: %v", err)
@@ -120,7 +126,7 @@ func testDrills(t *testing.T, open opener) {
 	}
 	letGo(t, c, second)
 	must(t, c.DeleteSet(ctx, second)) // whose row stays
-	if drills, err := c.Drills(ctx); err != nil || len(drills) != 1 {
+	if drills, err := c.Drills(ctx); err != nil || len(drills) != 2 {
 		t.Errorf("drills of a set that is gone: %+v %v", drills, err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -20,8 +21,9 @@ func (a *app) doctorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "doctor", Short: "Look at directories, filesystems, memory and tools, and say what to do",
 		Long: `Look at the home and every known volume (filesystem, room, measured throughput and
-sync latency), the memory limit, the limit of open files and the stock tools that a
-restore without Capstan needs. Exits 3 if something found will make backups fail.`,
+sync latency), the memory limit, the limit of open files, the stock tools that a
+restore without Capstan needs, and whether the newest dump of each job with databases
+was proven restorable. Exits 3 if something found will make backups fail.`,
 		Example: "  capstan doctor\n  capstan doctor --json",
 		Args:    usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -66,7 +68,11 @@ func (a *app) doctor(ctx context.Context, d *daemon.Daemon) error {
 	if _, err := pipeline.Attend(ctx, d.Engine, patience, func(ctx context.Context) (struct{}, error) {
 		stage.Begin()
 		defer stage.End()
-		return struct{}{}, examiner.Examine(ctx, finding)
+		err := examiner.Examine(ctx, finding)
+		if err == nil {
+			err = unproven(ctx, d, func(set *capstan.Set, before capstan.SetID, at time.Time) { finding(unprovenFinding(set, before, at)) })
+		}
+		return struct{}{}, err
 	}); err != nil {
 		return err
 	}
@@ -74,6 +80,15 @@ func (a *app) doctor(ctx context.Context, d *daemon.Daemon) error {
 		err = &capstan.Error{Class: capstan.ErrIncomplete, Op: "doctor", Err: fmt.Errorf("%d findings are bad", bad)}
 	}
 	return errors.Join(err, printErr)
+}
+
+// unprovenFinding tells of a job whose newest dump was never proven to be restorable.
+func unprovenFinding(set *capstan.Set, before capstan.SetID, at time.Time) doctor.Finding {
+	detail := fmt.Sprintf("set %s, the newest of job %s, was never proven restorable; neither was any before it", set.ID, set.Job)
+	if before != "" {
+		detail = fmt.Sprintf("set %s, the newest of job %s, was never proven restorable; set %s last was, %s", set.ID, set.Job, before, at.Local().Format(timeLayout))
+	}
+	return doctor.Finding{Check: "drills", Level: doctor.Warning, Detail: detail, Advice: "capstan pg drill " + string(set.ID)}
 }
 
 // version is set by the linker; see the Makefile.

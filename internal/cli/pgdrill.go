@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -9,6 +11,7 @@ import (
 	"capstan/internal/daemon"
 	"capstan/internal/dumpall"
 	"capstan/internal/pgdrill"
+	"capstan/internal/pgdump"
 )
 
 func (a *app) pgDrillCommand() *cobra.Command {
@@ -25,13 +28,18 @@ are compared too. The dump of a set is brought to the stage for it, and the cata
 when it was last proven (capstan sets, capstan show). Of a set with several databases
 each is drilled in its turn, unless --database names one.
 
+Roles are made on the scratch server: from the globals that belong to the dump, with
+their attributes and memberships, else by their names. Owners are compared, grants are
+carried out. What needs an extension that the server does not have is left out and
+named, and the rest is proven (exit 3).
+
 A drill is a run: capstan runs lists it with what it waits for, watch and cancel work on
 it. That of a directory is one where there is a catalog already.
 
 The server listens on a socket of its own and on no network, has none of your
 configuration, and runs as another user (--run-as) if this is root. It needs the
-server's programs (initdb, postgres), room in --scratch for the restored database, and
-the extensions that the dump uses. With --server the dump is restored into a new
+server's programs (initdb, postgres), and room in --scratch for the restored database.
+With --server the dump is restored into a new
 database of a running server instead, which is dropped afterwards; no other is touched.
 
 A dump of the stock pg_dump has no receipt: its rows are counted, and compared with
@@ -62,12 +70,18 @@ usage; 3 something differs, or could not be restored, and is named; 130 interrup
 			if options.Dir, err = dumpall.Choose(args[0], from.database); err != nil {
 				return err
 			}
+			if above := filepath.Join(args[0], pgdump.Globals); options.Globals == "" && options.Server == "" && options.Dir != args[0] {
+				if _, err := os.Stat(above); err == nil { // the roles of all databases of a server
+					options.Globals = above
+				}
+			}
 			return a.withAny(cmd.Context(), func(ctx context.Context, d *daemon.Daemon) error { return a.pgDrill(ctx, d, options, timeout) })
 		},
 	}
 	from.add(cmd, true)
 	a.jobFlag(cmd)
 	f := cmd.Flags()
+	f.StringVar(&options.Globals, "globals", "", "file with the server's roles, as pg_dumpall --globals-only writes it (default globals.sql of the dump, or of the set)")
 	f.StringVar(&options.Server, "server", "", "connection URL of a running server: a new database of it is used and dropped again")
 	f.StringVar(&options.Scratch, "scratch", "", "directory for the scratch server's data (default that for temporary files)")
 	f.StringVar(&options.Bin, "bindir", "", "directory of initdb and postgres (default those of the dump's major version, from where packages put them)")

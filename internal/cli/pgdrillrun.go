@@ -114,13 +114,12 @@ func (a *app) pgDrillSet(ctx context.Context, d *daemon.Daemon, name string, opt
 	if err != nil {
 		return err
 	}
-	paths := []string{from.database}
-	if from.database == "" {
-		if paths, err = d.Engine.Dumps(ctx, set.ID); err != nil {
-			return err
-		}
+	all, err := d.Engine.Dumps(ctx, set.ID)
+	if err != nil {
+		return err
 	}
-	if len(paths) <= 1 { // of none, the error says it
+	paths := all
+	if from.database != "" || len(paths) <= 1 { // of none, the error says it
 		dump, err := d.Engine.OpenDump(ctx, set.ID, from.database)
 		if err != nil {
 			return err
@@ -132,7 +131,7 @@ func (a *app) pgDrillSet(ctx context.Context, d *daemon.Daemon, name string, opt
 		return err
 	}
 	options.Notes = d.Home.Scratch()
-	s := &setDrill{app: a, d: d, set: set, area: area, options: options, patience: patience}
+	s := &setDrill{app: a, d: d, set: set, dumps: all, area: area, options: options, patience: patience}
 	report := newDrillReport(set.ID, string(set.ID))
 	return a.live(ctx, d, func(ctx context.Context) error {
 		return a.drillRun(ctx, d, pipeline.Drill{Set: set.ID, Job: set.Job}, report, func(ctx context.Context) error { return s.all(ctx, paths, report) })
@@ -144,6 +143,7 @@ type setDrill struct {
 	app      *app
 	d        *daemon.Daemon
 	set      capstan.Set
+	dumps    []string // all that it holds
 	area     *stage.Stage
 	options  pgdrill.Options
 	patience pipeline.Patience
@@ -177,32 +177,47 @@ func (s *setDrill) all(ctx context.Context, paths []string, report *drillReport)
 // one brings a dump to the stage, drills it there, and records what that came to.
 func (s *setDrill) one(ctx context.Context, path string) (summary pgdrill.Summary, err error) {
 	summary = pgdrill.NewSummary(string(s.set.ID) + " " + path)
-	job := pipeline.FetchDump{Set: s.set.ID, Part: true, Patience: s.patience}
+	job := pipeline.FetchDump{Set: s.set.ID, Part: true, Globals: s.options.Globals == "" && s.options.Server == "", Patience: s.patience}
 	err = s.app.spooled(ctx, s.d, s.area, job, path, func(ctx context.Context, fetched pipeline.Fetched, err error) error {
-		record := catalog.Drill{Set: s.set.ID, Dump: fetched.Path}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if err != nil {
-			if errors.Is(err, capstan.ErrIncomplete) && fetched.Path != "" { // damaged: that is an outcome too
-				summary.Damaged("the files in the set", err)
-				err = errors.Join(err, s.d.Catalog.Drilled(ctx, record, err.Error()))
-			}
-			return err
-		}
-		options := s.options
-		options.Dir, options.Name = fetched.Dir, summary.Dump
-		summary, err = s.app.drill(ctx, s.d.Tracker, options)
 		switch {
-		case err == nil:
-			record.Proven, record.Tables, record.Rows = true, summary.Tables, summary.Rows
-			return s.d.Catalog.Drilled(ctx, record, drillFacts(&summary))
-		case errors.Is(err, capstan.ErrIncomplete):
-			return errors.Join(err, s.d.Catalog.Drilled(ctx, record, err.Error()))
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.Is(err, capstan.ErrIncomplete) && fetched.Path != "": // damaged: that is an outcome too
+			summary.Damaged("the files in the set", err)
+		case err != nil:
+			return err
+		default:
+			options := s.options
+			options.Dir, options.Name = fetched.Dir, summary.Dump
+			if fetched.Globals != "" {
+				options.Globals = fetched.Globals
+			}
+			summary, err = s.app.drill(ctx, s.d.Tracker, options)
 		}
-		return err // nothing was found out
+		return errors.Join(err, s.record(ctx, fetched.Path, &summary, err))
 	})
 	return summary, err
+}
+
+// record keeps what the drill of a dump came to; nothing, where it found nothing out.
+func (s *setDrill) record(ctx context.Context, path string, summary *pgdrill.Summary, err error) error {
+	record, detail := catalog.Drill{Set: s.set.ID, Dump: path, Tables: summary.Tables, Rows: summary.Rows}, ""
+	switch {
+	case err == nil && summary.Status == pgdrill.Proven:
+		record.Outcome, detail = catalog.DrillProven, drillFacts(summary)
+	case !errors.Is(err, capstan.ErrIncomplete):
+		return nil
+	case summary.Status == pgdrill.Partial:
+		record.Outcome, detail = catalog.DrillPartial, err.Error()
+	case summary.Status == pgdrill.Differs:
+		record.Outcome, record.Tables, record.Rows, detail = catalog.DrillDiffers, 0, 0, err.Error()
+	default:
+		return nil
+	}
+	if err := s.d.Catalog.ExpectDrills(ctx, s.set.ID, s.dumps); err != nil {
+		return err
+	}
+	return s.d.Catalog.Drilled(ctx, record, detail)
 }
 
 // limited bounds what is done with a dump; safe is what is so after its time is over.

@@ -164,7 +164,7 @@ func TestPgDrillKilledIsReconciled(t *testing.T) {
 			t.Fatal(sockets, err, p.end().err)
 		}
 		// A server that is told to stop lets its sessions go on.
-		conn, err := pgx.Connect(t.Context(), "host="+sockets[0]+" port=5432 dbname=postgres user=postgres")
+		conn, err := pgx.Connect(t.Context(), "host="+sockets[0]+" port=5432 dbname=postgres user=capstan_scratch")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,6 +18,19 @@ func drillFacts(s *pgdrill.Summary) string {
 		plural(s.Tables, "table"), plural(s.Rows, "row"), plural(s.Sequences, "sequence"), plural(s.Large, "large object"))
 }
 
+// rolesText says where roles came from; nothing where owners were left out, which is named.
+func rolesText(roles string) string {
+	switch roles {
+	case pgdrill.RolesGlobals:
+		return "roles as the dumped server had them"
+	case pgdrill.RolesNames:
+		return "roles made by name"
+	case pgdrill.RolesServer:
+		return "roles of the given server"
+	}
+	return ""
+}
+
 // text is the report for people.
 func (r *drillReport) text() string {
 	if len(r.Drills) == 0 {
@@ -52,8 +65,18 @@ func drillText(s *pgdrill.Summary) string {
 		}
 		fmt.Fprintf(&b, "  not restored: %s: %s\n", output.Clean(p.Object), output.Clean(p.Err))
 	}
+	for i, u := range s.Unproven {
+		if i == shownProblems {
+			fmt.Fprintf(&b, "  and %s (see --json)\n", plural(int64(len(s.Unproven)-i), "more object"))
+			break
+		}
+		fmt.Fprintf(&b, "  not proven: %s: %s\n", output.Clean(u.Object), output.Clean(u.Why))
+	}
+	if from := rolesText(s.Roles); from != "" && s.Server != "" {
+		fmt.Fprintf(&b, "  owners of %s compared, %s carried out; %s\n", plural(s.Owners, "object"), plural(s.Grants, "grant"), from)
+	}
 	if n := len(s.NotCompared); n > 0 {
-		fmt.Fprintf(&b, "  not compared: %s\n", output.Clean(strings.Join(s.NotCompared[:min(n, shownProblems)], ", ")))
+		fmt.Fprintf(&b, "  not compared: %s\n", output.Clean(strings.Join(s.NotCompared[:min(n, shownProblems)], "; ")))
 	}
 	return b.String()
 }

@@ -129,10 +129,9 @@ func (l *runLine) row(now time.Time) []string {
 		case l.Cancel != "":
 			process += ", cancelled by " + l.Cancel
 		}
-		for i, wait := range l.Waiting {
-			if i == 0 && !l.Gone {
-				process += fmt.Sprintf(", waiting for %s since %s", strings.TrimSpace(string(wait.For)+" "+output.Clean(wait.Detail)), wait.Since.Local().Format(time.TimeOnly))
-			}
+		if len(l.Waiting) > 0 && !l.Gone {
+			wait := l.Waiting[0]
+			process += fmt.Sprintf(", waiting for %s since %s", strings.TrimSpace(string(wait.For)+" "+output.Clean(wait.Detail)), wait.Since.Local().Format(time.TimeOnly))
 		}
 		status += fmt.Sprintf(" (%s, last heard of %s ago)", process, output.Duration(max(now.Sub(l.Beat), 0)))
 	} else if !l.Finished.IsZero() {

@@ -30,18 +30,11 @@ type setLine struct {
 	// Of few sets: somebody keeps it; it was let go, and is about to be removed.
 	Pinned    bool `json:"pinned,omitempty"`
 	Forgotten bool `json:"forgotten,omitempty"`
-	// Of sets with dumps of databases: the last drills.
-	Drills []drillDetail `json:"drills,omitempty"`
-}
-
-// drillDetail is what the last drill of a dump came to.
-type drillDetail struct {
-	Dump       string    `json:"dump"`
-	At         time.Time `json:"at"`
-	Proven     bool      `json:"proven"`
-	LastProven time.Time `json:"last_proven,omitzero"`
-	Tables     int64     `json:"tables"`
-	Rows       int64     `json:"rows"`
+	// Of sets with dumps of databases: the last drills, and when all of the set was last
+	// proven restorable, zero if it never was.
+	Drills      []drillDetail `json:"drills,omitempty"`
+	LastProven  time.Time     `json:"last_proven,omitzero"`
+	NeverProven bool          `json:"never_proven,omitempty"`
 }
 
 func (a *app) setsCommand() *cobra.Command {
@@ -87,13 +80,14 @@ func (a *app) sets(ctx context.Context, d *daemon.Daemon) error {
 				Base: set.Base, Consolidates: set.Consolidates,
 				Pinned: pinned[set.ID].Set != "", Forgotten: set.Forgotten, Drills: drills[set.ID],
 			}
+			line.LastProven, line.NeverProven = lastProven(&set.Set, drills[set.ID])
 			if err := a.object(line); err != nil {
 				return err
 			}
 			continue
 		}
 		rows = append(rows, []string{
-			string(set.ID), statusText(set, pinned[set.ID].Set != "") + drillStatus(drills[set.ID]), set.Started.Local().Format(timeLayout),
+			string(set.ID), statusText(set, pinned[set.ID].Set != "") + drillStatus(&set.Set, drills[set.ID]), set.Started.Local().Format(timeLayout),
 			output.Count(set.Counts.Entries), set.Counts.BytesIn.String(), set.Counts.BytesOut.String(), string(set.Job),
 		})
 	}
@@ -215,6 +209,7 @@ func (a *app) show(ctx context.Context, d *daemon.Daemon, set capstan.Set) error
 		return err
 	}
 	detail.Drills = drills[set.ID]
+	detail.LastProven, detail.NeverProven = lastProven(&set, detail.Drills)
 	archives, err := d.Catalog.Archives(ctx, set.ID)
 	if err != nil {
 		return err
@@ -280,39 +275,4 @@ func locationsOf(ctx context.Context, d *daemon.Daemon) (map[capstan.VolumeID]st
 		locations[volume.ID] = volume.Location
 	}
 	return locations, nil
-}
-
-// drillsOf gives what is known of drills by set.
-func drillsOf(ctx context.Context, d *daemon.Daemon) (map[capstan.SetID][]drillDetail, error) {
-	list, err := d.Catalog.Drills(ctx)
-	drills := map[capstan.SetID][]drillDetail{}
-	for _, one := range list {
-		drills[one.Set] = append(drills[one.Set], drillDetail{one.Dump, one.At, one.Proven, one.LastProven, one.Tables, one.Rows})
-	}
-	return drills, err
-}
-
-// drillStatus is what drills add to the status of a set: the worst of them.
-func drillStatus(drills []drillDetail) string {
-	for _, drill := range drills {
-		if !drill.Proven {
-			return ", drill differs"
-		}
-	}
-	if len(drills) > 0 {
-		return ", proven"
-	}
-	return ""
-}
-
-// String is the drill for people.
-func (d drillDetail) String() string {
-	at := d.At.Local().Format(timeLayout)
-	switch {
-	case d.Proven:
-		return fmt.Sprintf("proven restorable %s, %s, %s", at, plural(d.Tables, "table"), plural(d.Rows, "row"))
-	case d.LastProven.IsZero():
-		return "differed " + at + ", never proven"
-	}
-	return "differed " + at + ", last proven " + d.LastProven.Local().Format(timeLayout)
 }

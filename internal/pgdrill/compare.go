@@ -24,8 +24,8 @@ type comparison struct {
 	url, snapshot string
 	stage         *progress.Stage
 
-	mu   sync.Mutex
-	left []*expected // not yet read, the largest last
+	mu    sync.Mutex
+	queue []*expected // not yet read, the largest last
 }
 
 // compare reads what was restored and compares it with what is expected.
@@ -34,12 +34,13 @@ func (d *drill) compare(ctx context.Context, p *place) error {
 	c := &comparison{drill: d, url: p.url, stage: d.env.Tracker.Stage("compare")}
 	c.stage.Begin()
 	defer c.stage.End()
+	unread := d.unread()
 	for _, t := range d.tables {
-		if !d.foreign[t.String()] {
-			c.left = append(c.left, t)
+		if !unread[stem(t.File)] {
+			c.queue = append(c.queue, t)
 		}
 	}
-	slices.SortStableFunc(c.left, func(a, b *expected) int { return cmp.Compare(a.Size, b.Size) })
+	slices.SortStableFunc(c.queue, func(a, b *expected) int { return cmp.Compare(a.Size, b.Size) })
 	leader, err := c.connect(ctx)
 	if err != nil {
 		return err
@@ -48,6 +49,11 @@ func (d *drill) compare(ctx context.Context, p *place) error {
 	if err := c.sequences(ctx, leader); err != nil {
 		return err
 	}
+	if !p.plain {
+		if err := c.owners(ctx, leader); err != nil {
+			return err
+		}
+	}
 	if err := exec(ctx, leader, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"); err != nil {
 		return err
 	}
@@ -55,7 +61,7 @@ func (d *drill) compare(ctx context.Context, p *place) error {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	for range min(d.options.Jobs, len(c.left)) {
+	for range min(d.options.Jobs, len(c.queue)) {
 		group.Go(func() error { return c.work(ctx) })
 	}
 	group.Go(func() error { return c.largeObjects(ctx, leader) })
@@ -66,11 +72,11 @@ func (d *drill) compare(ctx context.Context, p *place) error {
 func (c *comparison) take() *expected {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.left) == 0 {
+	if len(c.queue) == 0 {
 		return nil
 	}
-	t := c.left[len(c.left)-1]
-	c.left = c.left[:len(c.left)-1]
+	t := c.queue[len(c.queue)-1]
+	c.queue = c.queue[:len(c.queue)-1]
 	return t
 }
 

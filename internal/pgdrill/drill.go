@@ -23,6 +23,7 @@ type drill struct {
 	receipt *source.Receipt // nil: the dump has none with hashes
 	tables  []*expected
 	foreign map[string]bool
+	left    map[int32]bool // dump ids of what needs an extension that is missing
 	large   largeExpected
 }
 
@@ -117,10 +118,13 @@ func (d *drill) restore(ctx context.Context, p *place) error {
 		return err
 	}
 	summary, err := target.Restore(ctx, target.Env{Disk: d.env.Disk, Tracker: d.env.Tracker, Say: d.env.Say, Warn: d.env.Warn}, target.Options{
-		Dir: d.options.Dir, URL: p.url, Create: true, Without: d.withoutForeign, NoTablespaces: true,
+		Dir: d.options.Dir, URL: p.url, Create: true, Without: d.leftOut, NoTablespaces: true,
 		NoOwner: p.plain, NoPrivileges: p.plain, Jobs: d.options.Jobs, PgRestore: d.options.PgRestore,
 	})
 	d.summary.Server = summary.Server
+	if !p.plain {
+		d.same(func(s *Summary) { s.Grants = d.grants() })
+	}
 	if !errors.Is(err, capstan.ErrIncomplete) {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -137,12 +138,21 @@ func (d *drill) withoutForeign(e *pgtoc.Entry) bool {
 
 // uncompared names what a drill says nothing about.
 func (d *drill) uncompared() {
+	var spaces []string
 	for i := range d.dump.Entries {
-		switch e := &d.dump.Entries[i]; {
+		e := &d.dump.Entries[i]
+		if name := e.Tablespace.Value; name != "" && !slices.Contains(spaces, name) {
+			spaces = append(spaces, name)
+		}
+		switch {
 		case e.Desc.Value == "MATERIALIZED VIEW":
 			d.summary.NotCompared = append(d.summary.NotCompared, "materialized view "+e.Namespace.Value+"."+e.Tag.Value)
 		case d.withoutForeign(e):
 			d.summary.NotCompared = append(d.summary.NotCompared, "rows of foreign table "+e.Namespace.Value+"."+e.Tag.Value)
 		}
+	}
+	if len(spaces) > 0 {
+		slices.Sort(spaces)
+		d.summary.NotCompared = append(d.summary.NotCompared, "tablespaces "+strings.Join(spaces, ", ")+" (everything is restored into the default one)")
 	}
 }

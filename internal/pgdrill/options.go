@@ -27,6 +27,9 @@ type Options struct {
 	Dir string // of the dump
 	// Name is how the dump is called in the Summary; empty: by its directory.
 	Name string
+	// Globals is a file with the roles of the dumped server, as pg_dumpall writes them;
+	// empty: pgdump.Globals in Dir, if there is one. A given server gets none.
+	Globals string
 	// Server is the URL of a running server to make a database in, which is dropped
 	// afterwards; empty: one is made for the drill.
 	Server string
@@ -53,6 +56,9 @@ func (o Options) complete() (Options, error) {
 	}
 	if o.Server != "" && (o.Scratch != "" || o.Bin != "" || o.RunAs != "" || len(o.Settings) > 0) {
 		return wrong("a given server (--server) is not made: --scratch, --bindir, --run-as and --set are for one that is")
+	}
+	if o.Server != "" && o.Globals != "" {
+		return wrong("no roles are made at a given server (--server): leave --globals out")
 	}
 	if o.StallWarn < 0 || o.StallFail < 0 {
 		return wrong("a time to stand still is not negative")

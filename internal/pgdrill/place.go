@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -150,8 +149,7 @@ func (p *place) close(ctx context.Context) error {
 	return nil
 }
 
-// preflight makes what the dump takes for granted, and names what cannot be made: roles
-// and extensions.
+// preflight sees to what the dump takes for granted: extensions and roles.
 func (d *drill) preflight(ctx context.Context, p *place) error {
 	defer p.stage.Wait(progress.ForServer, "extensions and roles")()
 	conn, err := pg.Connect(ctx, p.admin)
@@ -164,27 +162,10 @@ func (d *drill) preflight(ctx context.Context, p *place) error {
 		return err
 	}
 	if len(missing) > 0 {
-		return &capstan.Error{
-			Op: "restore", Object: "extensions", Err: fmt.Errorf("the server has no %s", strings.Join(missing, ", ")), Safe: "nothing was restored",
-			Next: "install them where the server's programs are, or name a server that has them with --server",
-		}
+		d.env.Warn("the server has no %s: what needs it is left out, and not proven", strings.Join(missing, ", "))
+		d.leaveOut(missing)
 	}
-	roles, err := absent(ctx, conn, "SELECT rolname FROM pg_catalog.pg_roles", rolesOf(d.dump.Archive))
-	if err != nil || len(roles) == 0 {
-		return err
-	}
-	if p.server == nil {
-		p.plain = true
-		d.env.Warn("the server has no roles %s: the dump is restored without owners and rights", strings.Join(roles, ", "))
-		return nil
-	}
-	for _, role := range roles {
-		// A superuser, since what belongs to him may need rights that are not in the dump.
-		if _, err := conn.Exec(ctx, "CREATE ROLE "+pgx.Identifier{role}.Sanitize()+" SUPERUSER"); err != nil {
-			return &capstan.Error{Op: "make", Object: "role " + role, Err: err}
-		}
-	}
-	return nil
+	return d.roles(ctx, conn, p)
 }
 
 // absent are those of the names that a query does not give.
@@ -204,7 +185,7 @@ func absent(ctx context.Context, conn *pg.Conn, query string, names []string) ([
 func (d *drill) extensions() []string {
 	var names []string
 	for i := range d.dump.Entries {
-		if e := &d.dump.Entries[i]; e.Desc.Value == "EXTENSION" {
+		if e := &d.dump.Entries[i]; e.Desc.Value == descExtension {
 			names = append(names, e.Tag.Value)
 		}
 	}

@@ -1,12 +1,68 @@
 package pgdrill
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
+
+	"capstan"
+	"capstan/internal/pg"
 	"capstan/internal/pgtoc"
 )
+
+// roles sees to the roles that the dump names: on a scratch server they are made, by the
+// globals where the dump has any, else by their names; a given server has them, or owners
+// and rights are left out.
+func (d *drill) roles(ctx context.Context, conn *pg.Conn, p *place) error {
+	d.summary.Roles = RolesServer
+	if p.server != nil {
+		statements, err := d.readGlobals()
+		if err != nil {
+			return err
+		}
+		if d.summary.Roles = RolesNames; len(statements) > 0 {
+			d.summary.Roles = RolesGlobals
+		}
+		if err := d.makeRoles(ctx, conn, statements); err != nil {
+			return err
+		}
+	}
+	names, err := absent(ctx, conn, "SELECT rolname FROM pg_catalog.pg_roles", rolesOf(d.dump.Archive))
+	switch {
+	case err != nil:
+		return err
+	case p.server == nil && len(names) > 0:
+		p.plain, d.summary.Roles = true, RolesMissing
+		d.env.Warn("the server has no roles %s: the dump is restored without owners and rights", strings.Join(names, ", "))
+	case p.server == nil:
+	case d.summary.Roles == RolesGlobals && len(names) > 0:
+		d.notCompared("roles " + strings.Join(names, ", ") + " (the globals have none of that name: made as superusers)")
+	}
+	for _, role := range names {
+		if p.server == nil {
+			break
+		}
+		// A superuser, since what belongs to him may need rights that are not in the dump.
+		if _, err := conn.Exec(ctx, "CREATE ROLE "+pgx.Identifier{role}.Sanitize()+" SUPERUSER"); err != nil {
+			return &capstan.Error{Op: "make", Object: "role " + role, Err: err}
+		}
+	}
+	switch d.summary.Roles {
+	case RolesMissing:
+		d.notCompared("owners and rights (the server has no roles " + strings.Join(names, ", ") + ")")
+	case RolesNames:
+		d.notCompared("attributes and memberships of roles (the dump has no globals)")
+	}
+	return nil
+}
+
+// notCompared names something that the drill says nothing about.
+func (d *drill) notCompared(what string) {
+	d.same(func(s *Summary) { s.NotCompared = append(s.NotCompared, what) })
+}
 
 // rolesOf are the roles that a dump names: owners, whom something is granted to, whom
 // policies and settings are for.

@@ -21,7 +21,7 @@ func (c *comparison) sequences(ctx context.Context, conn *pg.Conn) error {
 	defer c.stage.Wait(progress.ForServer, "sequences")()
 	for i := range c.dump.Entries {
 		e := &c.dump.Entries[i]
-		if e.Desc.Value != "SEQUENCE SET" {
+		if e.Desc.Value != "SEQUENCE SET" || c.leftOut(e) {
 			continue
 		}
 		name := pgx.Identifier{e.Namespace.Value, e.Tag.Value}.Sanitize()

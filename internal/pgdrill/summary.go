@@ -16,12 +16,13 @@ import (
 const (
 	Proven  = "proven"  // restored, and as the source was
 	Differs = "differs" // something is named in Differences or Problems
+	Partial = "partial" // nothing differs, but what is named in Unproven could not be restored here
 	Failed  = "failed"  // nothing was proven
 )
 
 // severity orders outcomes: of several, the one that matters most.
 func severity(status string) int {
-	return slices.Index([]string{Proven, Failed, Differs}, status)
+	return slices.Index([]string{Proven, Partial, Failed, Differs}, status)
 }
 
 // What a dump is compared with.
@@ -81,6 +82,13 @@ type Summary struct {
 	Bytes     capstan.Bytes `json:"bytes"` // of COPY text
 	Sequences int64         `json:"sequences"`
 	Large     int64         `json:"large_objects"`
+	// Roles says where the roles came from. Owners counts what belongs to whom it should,
+	// Grants the entries with rights that were carried out without an error.
+	Roles  string `json:"roles,omitempty"`
+	Owners int64  `json:"owners"`
+	Grants int64  `json:"grants"`
+	// Unproven names what could not be restored on this machine.
+	Unproven []Unproven `json:"unproven,omitempty"`
 	// NotCompared names what is restored and not compared.
 	NotCompared []string     `json:"not_compared,omitempty"`
 	Differences []Difference `json:"differences"`
@@ -105,6 +113,7 @@ func (s *Summary) Damaged(object string, err error) {
 func (s Summary) Brief(n int) Summary {
 	more := max(len(s.Differences)-n, 0) + max(len(s.Problems)-n, 0)
 	s.Unnamed += int64(more)
+	s.Unproven, s.NotCompared = s.Unproven[:min(n, len(s.Unproven))], s.NotCompared[:min(n, len(s.NotCompared))]
 	s.Differences, s.Problems = s.Differences[:min(n, len(s.Differences))], s.Problems[:min(n, len(s.Problems))]
 	return s
 }
@@ -126,6 +135,7 @@ func Together(dump string, wanted int, each []Summary) Summary {
 		}
 		all.DumpServer, all.Server, all.Scratch = s.DumpServer, s.Server, s.Scratch
 		all.Tables, all.Rows, all.Bytes = all.Tables+s.Tables, all.Rows+s.Rows, all.Bytes+s.Bytes
+		all.Roles, all.Owners, all.Grants = s.Roles, all.Owners+s.Owners, all.Grants+s.Grants
 		all.Sequences, all.Large, all.Seconds, all.Unnamed = all.Sequences+s.Sequences, all.Large+s.Large, all.Seconds+s.Seconds, all.Unnamed+s.Unnamed
 		for _, d := range s.Differences {
 			d.Object = s.Dump + ": " + d.Object
@@ -134,6 +144,10 @@ func Together(dump string, wanted int, each []Summary) Summary {
 		for _, p := range s.Problems {
 			p.Object = s.Dump + ": " + p.Object
 			all.Problems = append(all.Problems, p)
+		}
+		for _, u := range s.Unproven {
+			u.Object = s.Dump + ": " + u.Object
+			all.Unproven = append(all.Unproven, u)
 		}
 		for _, name := range s.NotCompared {
 			all.NotCompared = append(all.NotCompared, s.Dump+": "+name)
@@ -179,8 +193,7 @@ func (f *findings) verdict() error {
 	s.Unnamed = f.more
 	n := int64(len(s.Differences)) + f.more
 	if n == 0 && len(s.Problems) == 0 {
-		s.Status = Proven
-		return nil
+		return f.whole()
 	}
 	s.Status = Differs
 	what := fmt.Errorf("%d differences, %d objects that could not be restored", n, len(s.Problems))
@@ -190,6 +203,20 @@ func (f *findings) verdict() error {
 		what = fmt.Errorf("%w; %s: %s", what, s.Problems[0].Object, s.Problems[0].Err)
 	}
 	return &capstan.Error{Class: capstan.ErrIncomplete, Op: "drill", Object: s.Dump, Err: what, Safe: "the dump was not changed", Next: "drill an older one, and dump the database again"}
+}
+
+// whole is the verdict where nothing differs. f.mu is held.
+func (f *findings) whole() error {
+	s := f.summary
+	if len(s.Unproven) == 0 {
+		s.Status = Proven
+		return nil
+	}
+	s.Status = Partial
+	return &capstan.Error{
+		Class: capstan.ErrIncomplete, Op: "drill", Object: s.Dump, Err: fmt.Errorf("%d objects are not proven; %s: %s", len(s.Unproven), s.Unproven[0].Object, s.Unproven[0].Why),
+		Safe: "all others are as they were dumped", Next: "install what is missing, or name a server that has it with --server",
+	}
 }
 
 // clear reports whether nothing differs so far.

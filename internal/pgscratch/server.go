@@ -20,7 +20,8 @@ const (
 	prefix     = "capstan-scratch-"
 	dataName   = "data"
 	socketName = "s"
-	superuser  = "postgres"
+	// superuser is called as nobody else's role is: those of a dump keep their own rights.
+	superuser = "capstan_scratch"
 )
 
 // Server is one that runs.
@@ -130,7 +131,7 @@ func (s *Server) start(ctx context.Context, more []string) (err error) {
 	tick := time.NewTicker(startLook)
 	defer tick.Stop()
 	for {
-		conn, err := pg.Connect(ctx, s.URL(superuser))
+		conn, err := pg.Connect(ctx, s.URL("postgres"))
 		if err == nil {
 			return conn.Close(ctx)
 		}

@@ -29,14 +29,18 @@ type FetchDump struct {
 	// wait until they may; nil: the file system has to have them free.
 	Room     func(ctx context.Context, n capstan.Bytes) error
 	Part     bool // of another run: it has no row of its own
+	Globals  bool // the roles above the dump are wanted too, where the set has them
 	Patience Patience
 }
 
 // Fetched is a dump that was brought out of a set.
 type Fetched struct {
-	Dir   string // in pg_dump's directory format
-	Path  string // of the dump within the set
-	Bytes capstan.Bytes
+	Dir  string // in pg_dump's directory format
+	Path string // of the dump within the set
+	// Globals is the file with the server's roles; empty: not wanted, or the set has
+	// none. It lies beside the dump or above it.
+	Globals string
+	Bytes   capstan.Bytes
 }
 
 // FetchDump brings a dump out of a set, whole or the wanted part of it, so that the
@@ -64,6 +68,16 @@ func (e *Engine) FetchDump(ctx context.Context, job FetchDump) (Fetched, error) 
 		}
 	}
 	paths := at.chosen(wanted, &f.Bytes)
+	if job.Globals {
+		within, err := at.globals(ctx)
+		if err != nil {
+			return f, err
+		}
+		if within != "" {
+			paths = append(paths, within)
+			f.Globals = filepath.Join(job.Dir, filepath.FromSlash(within))
+		}
+	}
 	room := job.Room
 	if room == nil {
 		room = func(_ context.Context, n capstan.Bytes) error { return hasRoom(job.Dir, n) }
@@ -76,6 +90,18 @@ func (e *Engine) FetchDump(ctx context.Context, job FetchDump) (Fetched, error) 
 		return f, at.damaged(dump, summary.Problems, err)
 	}
 	return f, f.standIns(dump, wanted)
+}
+
+// globals is the path of the roles that belong to the dump; empty where there are none.
+func (d *SetDump) globals(ctx context.Context) (string, error) {
+	above, _ := capstan.SplitPath(d.Path)
+	for _, dir := range []string{d.Path, above} {
+		path := capstan.JoinPath(dir, pgdump.Globals)
+		if is, err := d.view.holdsFile(ctx, path); dir != "" && is || err != nil {
+			return path, err
+		}
+	}
+	return "", nil
 }
 
 // chosen gives the paths of a dump that are wanted; wanted nil: its directory.
