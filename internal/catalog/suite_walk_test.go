@@ -114,6 +114,14 @@ func testWalkDeepAndWide(t *testing.T, open opener) {
 	add(t, c, set.ID, entries...)
 	commit(t, c, capstan.Archive{Set: set.ID, Number: 1})
 	requirePaths(t, walk(t, c, set.ID, ""), paths(entries)...)
+	for _, walks := range []int{17, 100, 1 << 20} { // pages of other sizes
+		var found []capstan.Entry
+		for entry, err := range c.WalkBeside(t.Context(), set.ID, "", walks) {
+			must(t, err)
+			found = append(found, entry)
+		}
+		requirePaths(t, found, paths(entries)...)
+	}
 
 	n := 0
 	for _, err := range c.Walk(t.Context(), set.ID, "") { // a consumer that has enough

@@ -172,6 +172,38 @@ func TestMemoryOfOneFile(t *testing.T) {
 	f.stays(limit, "verify", "--read-data")
 }
 
+// TestMemoryOfAChain consolidates 35 sets within 200 MiB: a tree of many small files and
+// some large ones, of which each night changed a few.
+func TestMemoryOfAChain(t *testing.T) {
+	const sets, dirs, files, seed = 35, 40, 200, 90
+	f := newField(t)
+	f.binary = buildProgram(t) // which tends its garbage
+	mountTmpfs(t, f.dir, "size=4g")
+	text := bytes.Repeat(noise(seed, 1<<10), 4) // compresses, as most of what is small
+	for i := range dirs * files {
+		path := filepath.Join(f.data, fmt.Sprintf("dir-%02d", i/files), "within", fmt.Sprintf("a file of a few kilobytes %04d", i%files))
+		write(t, path, text[i%1000:])
+	}
+	for i := range 8 {
+		write(t, filepath.Join(f.data, "large", fmt.Sprintf("noise-%d", i)), noise(seed+uint64(i), 12<<20))
+		write(t, filepath.Join(f.data, "large", fmt.Sprintf("text-%d", i)), bytes.Repeat(noise(seed+100+uint64(i), 6<<20), 2))
+	}
+	f.run("backup", f.data, "--to", f.vol)
+	for night := 1; night < sets; night++ {
+		for i := night; i < dirs*files; i += 4 * sets {
+			path := filepath.Join(f.data, fmt.Sprintf("dir-%02d", i/files), "within", fmt.Sprintf("a file of a few kilobytes %04d", i%files))
+			write(t, path, text[(i+night)%1000:])
+		}
+		write(t, filepath.Join(f.data, "large", fmt.Sprintf("of-%02d", night)), noise(seed+uint64(200+night), 3<<20))
+		f.run("backup", f.data, "--to", f.vol, "--incremental")
+	}
+	s := summaryOf(t, f.stays(200*mib, "consolidate", "latest", "--json"))
+	if want := int64(dirs*(files+2) + 16 + sets - 1 + 2); s.Status != "complete" || s.Stored != want { // large and data itself
+		t.Errorf("%s, %d entries stored, want %d", s.Status, s.Stored, want)
+	}
+	f.whole(s.Set)
+}
+
 // TestMemoryBudget keeps within less than 100 MiB when told so, on every way that
 // the content of a large file takes: in, back, and out to a stream.
 func TestMemoryBudget(t *testing.T) {
