@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,7 +17,7 @@ func TestHelpOfEveryCommand(t *testing.T) {
 	look = func(path []string) {
 		seen++
 		var out, problems bytes.Buffer
-		code := cli.Run(t.Context(), append(path[:len(path):len(path)], "--help"), cli.Streams{Out: &out, Err: &problems})
+		code := cli.Run(t.Context(), append(slices.Clip(path), "--help"), cli.Streams{Out: &out, Err: &problems})
 		help := out.String()
 		if code != 0 || problems.Len() > 0 {
 			t.Errorf("capstan %s --help: exit %d, %s", strings.Join(path, " "), code, problems.String())
@@ -33,7 +34,7 @@ func TestHelpOfEveryCommand(t *testing.T) {
 		list, _, _ = strings.Cut(list, "\n\n")
 		for line := range strings.Lines(list) {
 			if name := strings.Fields(line)[0]; name != "help" {
-				look(append(path[:len(path):len(path)], name))
+				look(append(slices.Clip(path), name))
 			}
 		}
 	}
