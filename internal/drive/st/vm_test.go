@@ -33,7 +33,7 @@ func TestKernelDriver(t *testing.T) {
 	}
 	begun := time.Now()
 	console, err := vm.Run(ctx, dir, vm.Machine{
-		Program: program, Args: []string{"-test.v", "-test.timeout=15m", "-test.run=^(TestTape|TestChanger|TestKilled)$"}, Modules: modules, Memory: 512,
+		Program: program, Args: []string{"-test.v", "-test.timeout=0", "-test.run=^(TestTape|TestChanger|TestKilled)$"}, Modules: modules, Memory: 512,
 	})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, console)
