@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -65,11 +66,11 @@ func TestStatementsAreDeduced(t *testing.T) {
 			}
 			// pg_dump's first statement is another than the one that is expected, or it is one
 			// that nobody knows: it says itself what it reads.
-			if _, err := d.deduce(dir, tables, pgproxy.Copy{SQL: "COPY t TO stdout"}); err != errUnsure {
+			if _, err := d.deduce(dir, tables, pgproxy.Copy{SQL: "COPY t TO stdout"}); !errors.Is(err, errUnsure) {
 				t.Errorf("another first statement: %v", err)
 			}
 			d.client.Version.Major = newestKnown + 1
-			if _, err := d.deduce(dir, tables, seen.Copies[0]); err != errUnsure {
+			if _, err := d.deduce(dir, tables, seen.Copies[0]); !errors.Is(err, errUnsure) {
 				t.Errorf("an unknown pg_dump: %v", err)
 			}
 		})

@@ -256,7 +256,7 @@ func (d *dump) run(ctx context.Context) (_ Summary, err error) {
 	if d.spool == nil {
 		d.env.Tracker.Total(before.Entries+int64(len(h.data)+len(h.objects)), 0)
 	}
-	if err := d.read(ctx, h); err != nil {
+	if err := d.read(h); err != nil {
 		return Summary{}, d.conflicted(ctx, err)
 	}
 	h.crew.end(context.WithoutCancel(ctx), false)
@@ -273,17 +273,18 @@ func (d *dump) run(ctx context.Context) (_ Summary, err error) {
 	s := Summary{Type: "summary", Dir: d.directory.final, Status: "complete", Tables: len(h.data), Seconds: time.Since(began).Seconds(), Receipt: r}
 	for _, t := range r.Tables {
 		s.Rows += t.Rows
+		s.BytesIn += capstan.Bytes(t.Bytes)
 	}
+	s.BytesIn += capstan.Bytes(r.Large.Bytes) // what attempts have read that failed does not count
 	if d.spool == nil {
-		snapshot := d.env.Tracker.Snapshot()
-		s.BytesIn, s.BytesOut = snapshot.BytesIn-before.BytesIn, snapshot.BytesOut-before.BytesOut
+		s.BytesOut = d.env.Tracker.Snapshot().BytesOut - before.BytesOut
 	}
 	return s, nil
 }
 
 // read reads all data that the workers have not read by now: workers their tables, the
 // guard what is left, one more session what needs no lock. The first that fails ends all.
-func (d *dump) read(ctx context.Context, h *held) (err error) {
+func (d *dump) read(h *held) (err error) {
 	if len(h.objects) > 0 || len(h.loose) > 0 {
 		// In the snapshot before the guard, whose it is, is gone.
 		var conn *pgconn.PgConn

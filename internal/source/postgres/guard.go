@@ -32,7 +32,7 @@ type held struct {
 	objects  []largeObject
 
 	reading *errgroup.Group // of the workers, which begin before pg_dump has said what there is
-	ctx     context.Context // theirs: it ends when one fails //nolint:containedctx // one attempt's
+	ctx     context.Context //nolint:containedctx // the workers': it ends when one of them fails, or with the attempt
 	stop    context.CancelCauseFunc
 
 	// known is closed when what follows is set, and tables have their copies.
@@ -144,9 +144,10 @@ func sleep(ctx context.Context, d time.Duration) error {
 // attempt tries once, with the tables that the last attempt saw; nil: none has.
 func (d *dump) attempt(ctx context.Context, names []string) (_ *held, err error) {
 	h := &held{crew: d.sessions(), shares: map[*table]*share{}, known: make(chan struct{}), contents: &contents{}}
-	reading, stop := context.WithCancelCause(ctx)
+	stoppable, stop := context.WithCancelCause(ctx)
 	h.stop = stop
-	h.reading, h.ctx = errgroup.WithContext(reading)
+	reading, readingCtx := errgroup.WithContext(stoppable)
+	h.reading, h.ctx = reading, readingCtx
 	defer func() {
 		if err != nil {
 			h.stop(err)
@@ -186,14 +187,14 @@ func (d *dump) attempt(ctx context.Context, names []string) (_ *held, err error)
 		return nil, err
 	}
 	for _, w := range h.workers {
-		h.reading.Go(func() error { return d.work(h.ctx, h, w) })
+		h.reading.Go(func() error { return d.work(readingCtx, h, w) })
 	}
-	err = d.learn(h.ctx, h, dir)
+	err = d.learn(readingCtx, h, dir)
 	if err == nil {
 		err = d.divide(h)
 	}
-	if h.ctx.Err() != nil && ctx.Err() == nil {
-		return nil, &readingError{err: context.Cause(h.ctx)}
+	if readingCtx.Err() != nil && ctx.Err() == nil {
+		return nil, &readingError{err: context.Cause(readingCtx)}
 	}
 	return h, err
 }

@@ -52,7 +52,7 @@ func TestLayers(t *testing.T) {
 func TestWrongGuess(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	d := &dump{env: Env{Tracker: progress.New(nil)}, options: Options{Codec: capstan.CodecNone}, directory: &directory{part: dir}, receipt: newLedger()}
+	d := &dump{env: Env{Tracker: progress.New(nil)}, options: Options{Codec: capstan.CodecNone}, directory: &Directory{part: dir}, receipt: newLedger()}
 	if err := os.MkdirAll(filepath.Join(dir, bodyName), 0o700); err != nil {
 		t.Fatal(err)
 	}
