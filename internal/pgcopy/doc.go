@@ -5,7 +5,8 @@
 //
 // Use: set a session up with pgconn, hand it to Take, then Copy as often as wanted,
 // and Close. Where statements are many and their data is little, Send some of them
-// before the first is Received: the server then need not wait. One goroutine uses a
+// before the first is Received, and several COPYs at once (Next): the server then need
+// not wait. One goroutine uses a
 // session.
 //
 // Errors: what the server refuses is its *pgconn.PgError, and the session goes on

@@ -107,6 +107,17 @@ func (s *Session) lastWord(broken error) error {
 // Receive waits for the answer to the first of the statements that were sent, and does
 // with it what Copy does, or without a writer what Exec does.
 func (s *Session) Receive(ctx context.Context, w io.Writer) (result Result, err error) {
+	return s.receive(ctx, w, func(a *answer) bool { return a.ready })
+}
+
+// Next waits for the data of the next COPY where several were sent at once. The call
+// after the last of them is Receive without a writer; after an error of the server
+// there is nothing left to be received.
+func (s *Session) Next(ctx context.Context, w io.Writer) (Result, error) {
+	return s.receive(ctx, w, func(a *answer) bool { return a.ready || a.refused == nil && strings.HasPrefix(a.tag, copyTag) })
+}
+
+func (s *Session) receive(ctx context.Context, w io.Writer, whole func(*answer) bool) (result Result, err error) {
 	switch {
 	case s.broken != nil:
 		return Result{}, s.broken
@@ -116,7 +127,7 @@ func (s *Session) Receive(ctx context.Context, w io.Writer) (result Result, err 
 		return Result{}, context.Cause(ctx)
 	}
 	err = s.until(ctx, func() error {
-		result, err = s.answer(w)
+		result, err = s.answer(w, whole)
 		return err
 	})
 	return result, err
@@ -133,10 +144,13 @@ func (s *Session) until(ctx context.Context, do func() error) error {
 	return err
 }
 
-// answer reads all that comes back to one query.
-func (s *Session) answer(w io.Writer) (Result, error) {
+// copyTag is how the server names a COPY that it has carried out, before the rows.
+const copyTag = "COPY "
+
+// answer reads what comes back to one query, until it is whole.
+func (s *Session) answer(w io.Writer, whole func(*answer) bool) (Result, error) {
 	a := answer{w: w}
-	for !a.ready {
+	for !whole(&a) {
 		if err := a.next(&s.in); err != nil {
 			if a.refused != nil { // what the server said before it went is the reason
 				err = a.refused
@@ -145,17 +159,19 @@ func (s *Session) answer(w io.Writer) (Result, error) {
 			return a.Result, err
 		}
 	}
-	s.sent--
+	if a.ready {
+		s.sent--
+	}
 	switch {
 	case a.refused != nil:
 		return a.Result, a.refused
 	case w == nil:
 		return a.Result, nil
-	case !strings.HasPrefix(a.tag, "COPY "):
+	case !strings.HasPrefix(a.tag, copyTag):
 		s.broken = fmt.Errorf("the server answered %q to a COPY", a.tag)
 		return a.Result, s.broken
 	}
-	if sent, err := strconv.ParseInt(strings.TrimPrefix(a.tag, "COPY "), 10, 64); err != nil || sent != a.Rows {
+	if sent, err := strconv.ParseInt(strings.TrimPrefix(a.tag, copyTag), 10, 64); err != nil || sent != a.Rows {
 		s.broken = fmt.Errorf("%d rows came, and the server says %q", a.Rows, a.tag)
 		return a.Result, s.broken
 	}

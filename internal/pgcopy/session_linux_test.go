@@ -77,6 +77,57 @@ func TestSession(t *testing.T) {
 	gone(t, s)
 }
 
+// Several COPYs that were sent at once give their data one by one; what is sent after
+// them is answered after them, and an error belongs to the one that failed.
+func TestNext(t *testing.T) {
+	t.Parallel()
+	s := pgtest.New(t, pgtest.Options{Major: 15, Memory: true})
+	s.Start()
+	session := take(t, s)
+	copies := "begin; copy (select 1) to stdout; set local lock_timeout = 0; copy (select n from generate_series(1, 3) n) to stdout; copy (select 1 where false) to stdout"
+	for _, sql := range []string{copies, "copy (select 4) to stdout", "copy (select 5) to stdout; copy nowhere to stdout; copy (select 6) to stdout", "rollback"} {
+		if err := session.Send(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	next := func(want string, rows int64) {
+		t.Helper()
+		var got bytes.Buffer
+		result, err := session.Next(t.Context(), &got)
+		if err != nil || got.String() != want || result.Rows != rows || result.Bytes != int64(len(want)) {
+			t.Errorf("%q, %+v, %v; want %q", got.String(), result, err, want)
+		}
+	}
+	end := func() {
+		t.Helper()
+		if _, err := session.Receive(t.Context(), nil); err != nil {
+			t.Error(err)
+		}
+	}
+	next("1\n", 1)
+	next("1\n2\n3\n", 3)
+	next("", 0)
+	end()
+	next("4\n", 1)
+	end()
+	next("5\n", 1)
+	refused := &pgconn.PgError{}
+	if _, err := session.Next(t.Context(), io.Discard); !errors.As(err, &refused) || refused.Code != "42P01" {
+		t.Errorf("%v", err)
+	}
+	end() // of the rollback
+	if err := session.Send(t.Context(), "copy (select 7) to stdout"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := session.Receive(t.Context(), nil); err == nil {
+		t.Error("data that nobody received is passed over")
+	}
+	if err := session.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	gone(t, s)
+}
+
 // slowConn holds a write up, once it is armed, until the driver has read the answer in
 // the background and reads on: what it does on a busy machine after 15 ms.
 type slowConn struct {

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -252,14 +253,10 @@ func (d *dump) run(ctx context.Context) (_ Summary, err error) {
 		d.replay.resume(ctx)
 	}()
 	locked := time.Now()
-	objects, err := d.listLarge(h.contents)
-	if err != nil {
-		return Summary{}, err
-	}
 	if d.spool == nil {
-		d.env.Tracker.Total(before.Entries+int64(len(h.data)+len(objects)), 0)
+		d.env.Tracker.Total(before.Entries+int64(len(h.data)+len(h.objects)), 0)
 	}
-	if err := d.read(ctx, h, objects); err != nil {
+	if err := d.read(h); err != nil {
 		return Summary{}, d.conflicted(ctx, err)
 	}
 	h.crew.end(context.WithoutCancel(ctx), false)
@@ -276,80 +273,80 @@ func (d *dump) run(ctx context.Context) (_ Summary, err error) {
 	s := Summary{Type: "summary", Dir: d.directory.final, Status: "complete", Tables: len(h.data), Seconds: time.Since(began).Seconds(), Receipt: r}
 	for _, t := range r.Tables {
 		s.Rows += t.Rows
+		s.BytesIn += capstan.Bytes(t.Bytes)
 	}
+	s.BytesIn += capstan.Bytes(r.Large.Bytes) // what attempts have read that failed does not count
 	if d.spool == nil {
-		snapshot := d.env.Tracker.Snapshot()
-		s.BytesIn, s.BytesOut = snapshot.BytesIn-before.BytesIn, snapshot.BytesOut-before.BytesOut
+		s.BytesOut = d.env.Tracker.Snapshot().BytesOut - before.BytesOut
 	}
 	return s, nil
 }
 
-// read reads all data: workers their tables, the guard what is left, one more session
-// what needs no lock. The first that fails ends all.
-func (d *dump) read(ctx context.Context, h *held, objects []largeObject) error {
-	group, ctx := errgroup.WithContext(ctx)
-	d.finishing = &errgroup.Group{}
-	d.finishing.SetLimit(syncing)
-	left, err := d.divide(ctx, h)
-	if err != nil {
-		return err
-	}
-	if len(objects) > 0 || len(h.loose) > 0 {
+// read reads all data that the workers have not read by now: workers their tables, the
+// guard what is left, one more session what needs no lock. The first that fails ends all.
+func (d *dump) read(h *held) (err error) {
+	if len(h.objects) > 0 || len(h.loose) > 0 {
 		// In the snapshot before the guard, whose it is, is gone.
-		conn, err := d.enter(ctx, h)
-		if err != nil {
-			return err
+		var conn *pgconn.PgConn
+		if conn, err = d.enter(h.ctx, h); err == nil {
+			h.reading.Go(func() error { return d.readLoose(h.ctx, h, conn) })
 		}
-		group.Go(func() error { return d.readLoose(ctx, h, conn, objects) })
 	}
-	for _, w := range h.workers {
-		group.Go(func() error { return d.work(ctx, h, w) })
+	if err == nil {
+		h.reading.Go(func() error { return d.finishGuard(h.ctx, h) })
+	} else {
+		h.stop(err)
 	}
-	group.Go(func() error { return d.finishGuard(ctx, h, left) })
-	err = group.Wait()
+	err = cmp.Or(h.reading.Wait(), err)
+	h.stop(nil)
 	d.unsynced.rest(d.finishing)
 	return errors.Join(err, d.finishing.Wait())
 }
 
-// divide gives shared tables their files, workers their streams, and the guard what no
-// worker has.
-func (d *dump) divide(ctx context.Context, h *held) (left []*table, err error) {
+// divide gives shared tables their files, and the guard what no worker has or what was
+// read wrongly; from then on all is known.
+func (d *dump) divide(h *held) error {
 	had := map[*table]bool{}
 	for _, w := range h.workers {
 		for _, layer := range w.stack {
-			had[layer.table] = true
-		}
-		if w.stream, err = h.crew.take(ctx, w.conn); err != nil {
-			return nil, err
-		}
-	}
-	for _, t := range h.tables {
-		if _, shared := h.shares[t]; shared {
-			delete(h.shares, t)
-			if had[t] && len(t.copies) == 1 {
-				s := newShare(t, t.copies[0])
-				if s.spool, err = d.create(s.datum.file, s.datum.tag); err != nil {
-					return nil, err
+			for _, t := range layer.tables {
+				had[t] = true
+				if layer.shared && len(t.copies) == 1 {
+					h.shares[t] = nil
 				}
-				h.shares[t] = s
 			}
 		}
-		if len(t.copies) > 0 && !had[t] {
-			left = append(left, t)
+	}
+	d.finishing = &errgroup.Group{}
+	d.finishing.SetLimit(syncing)
+	for _, t := range h.tables {
+		if _, shared := h.shares[t]; shared {
+			s := newShare(t, t.copies[0])
+			var err error
+			if s.spool, err = d.create(s.datum.file, s.datum.tag); err != nil {
+				return err
+			}
+			h.shares[t] = s
+		} else if t.guess != "" && (len(t.copies) != 1 || t.copies[0].SQL != t.guess || t.copies[0].Setting != "") {
+			t.missed = true
+		}
+		if len(t.copies) > 0 && (!had[t] || t.missed) {
+			h.left = append(h.left, t)
 		}
 	}
-	slices.SortStableFunc(left, func(a, b *table) int { return int(min(max(a.bytes-b.bytes, -1), 1)) })
-	return left, nil
+	slices.SortStableFunc(h.left, func(a, b *table) int { return int(min(max(a.bytes-b.bytes, -1), 1)) })
+	close(h.known)
+	return nil
 }
 
 // finishGuard reads the tables that no worker could lock, then lets all of the guard's
 // locks go.
-func (d *dump) finishGuard(ctx context.Context, h *held, left []*table) error {
+func (d *dump) finishGuard(ctx context.Context, h *held) error {
 	stream, err := h.crew.take(ctx, h.guard)
 	if err != nil {
 		return err
 	}
-	if len(left) > 0 {
+	if len(h.left) > 0 {
 		stage := d.env.Tracker.Stage("reader 0")
 		stage.Begin()
 		defer stage.End()
@@ -357,8 +354,10 @@ func (d *dump) finishGuard(ctx context.Context, h *held, left []*table) error {
 		if err != nil {
 			return err
 		}
-		for _, t := range left {
-			d.receipt.contested(t)
+		for _, t := range h.left {
+			if !t.missed {
+				d.receipt.contested(t)
+			}
 			for _, c := range t.copies {
 				if err := d.readOne(ctx, stage, stream, f, c, patient+c.SQL); err != nil {
 					return err
@@ -374,9 +373,9 @@ func (d *dump) finishGuard(ctx context.Context, h *held, left []*table) error {
 }
 
 // readLoose reads large objects, then foreign tables.
-func (d *dump) readLoose(ctx context.Context, h *held, conn *pgconn.PgConn, objects []largeObject) error {
-	if len(objects) > 0 {
-		if err := d.readLarge(ctx, conn, objects); err != nil {
+func (d *dump) readLoose(ctx context.Context, h *held, conn *pgconn.PgConn) error {
+	if len(h.objects) > 0 {
+		if err := d.readLarge(ctx, conn, h.objects); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"golang.org/x/sync/errgroup"
 
 	"capstan"
 	"capstan/internal/pgproxy"
@@ -27,10 +28,35 @@ type held struct {
 	taken    time.Time // of the snapshot
 	locked   time.Time // when the first lock was taken
 	workers  []*worker
-	shares   map[*table]*share
 	loose    []*datum // of foreign tables, which nobody locks
+	objects  []largeObject
+
+	reading *errgroup.Group // of the workers, which begin before pg_dump has said what there is
+	ctx     context.Context //nolint:containedctx // the workers': it ends when one of them fails, or with the attempt
+	stop    context.CancelCauseFunc
+
+	// known is closed when what follows is set, and tables have their copies.
+	known  chan struct{}
+	shares map[*table]*share
+	left   []*table // which no worker has, or which are not read as was guessed
 	*contents
 }
+
+// isKnown reports whether pg_dump has said what there is.
+func (h *held) isKnown() bool {
+	select {
+	case <-h.known:
+		return true
+	default:
+		return false
+	}
+}
+
+// readingError says that reading has failed while pg_dump was still at work.
+type readingError struct{ err error }
+
+func (e *readingError) Error() string { return e.err.Error() }
+func (e *readingError) Unwrap() error { return e.err }
 
 const (
 	firstPause = 50 * time.Millisecond
@@ -53,6 +79,9 @@ func (d *dump) hold(ctx context.Context) (*held, error) {
 			return h, nil
 		}
 		d.clear()
+		if failed, ok := errors.AsType[*readingError](err); ok {
+			return nil, d.conflicted(ctx, failed.err)
+		}
 		missing, isMissing := errors.AsType[*missingError](err)
 		switch {
 		case ctx.Err() != nil:
@@ -114,9 +143,15 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // attempt tries once, with the tables that the last attempt saw; nil: none has.
 func (d *dump) attempt(ctx context.Context, names []string) (_ *held, err error) {
-	h := &held{crew: d.sessions(), shares: map[*table]*share{}}
+	h := &held{crew: d.sessions(), shares: map[*table]*share{}, known: make(chan struct{}), contents: &contents{}}
+	stoppable, stop := context.WithCancelCause(ctx)
+	h.stop = stop
+	reading, readingCtx := errgroup.WithContext(stoppable)
+	h.reading, h.ctx = reading, readingCtx
 	defer func() {
 		if err != nil {
+			h.stop(err)
+			_ = h.reading.Wait() // it was stopped, or is the reason already
 			h.crew.end(context.WithoutCancel(ctx), true)
 			d.replay.resume(ctx)
 		}
@@ -151,7 +186,17 @@ func (d *dump) attempt(ctx context.Context, names []string) (_ *held, err error)
 	if err != nil {
 		return nil, err
 	}
-	return h, d.learn(ctx, h, dir)
+	for _, w := range h.workers {
+		h.reading.Go(func() error { return d.work(readingCtx, h, w) })
+	}
+	err = d.learn(readingCtx, h, dir)
+	if err == nil {
+		err = d.divide(h)
+	}
+	if readingCtx.Err() != nil && ctx.Err() == nil {
+		return nil, &readingError{err: context.Cause(readingCtx)}
+	}
+	return h, err
 }
 
 // guardTables locks the tables, then takes the snapshot: in this order nothing that
@@ -250,7 +295,11 @@ func (d *dump) learn(ctx context.Context, h *held, dir string) error {
 	if !slices.Equal(seen.Settings, d.settings) {
 		return fmt.Errorf("pg_dump sets its session up in another way than a moment ago: %q, not %q", seen.Settings, d.settings)
 	}
-	return d.join(ctx, h, known)
+	if err := d.join(ctx, h, known); err != nil {
+		return err
+	}
+	h.objects, err = d.listLarge(h.contents)
+	return err
 }
 
 // join finds the table of each data file. pg_dump also reads what it does not lock:

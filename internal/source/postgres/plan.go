@@ -83,3 +83,32 @@ func (a assignment) stack(worker int, first func(*table) bool) []*table {
 	})
 	return stack
 }
+
+const (
+	// finestLayers is how many layers a worker has at most in which each table is alone:
+	// beyond, small tables are locked, read and released together, which costs the server
+	// half. A group is read in some milliseconds.
+	finestLayers = 128
+	layerTables  = 32
+	layerBytes   = 1 << 20
+)
+
+// layers groups the tables of a stack that are locked and released together; alone
+// names those that are not grouped.
+func layers(stack []*table, alone func(*table) bool) [][]*table {
+	most := min(max(len(stack)/finestLayers, 1), layerTables)
+	var all [][]*table
+	open, bytes := false, int64(0) // the last group can take more
+	for _, t := range stack {
+		single := most == 1 || alone(t)
+		if !open || single || len(all[len(all)-1]) == most || bytes+t.bytes > layerBytes {
+			all = append(all, nil)
+			bytes = 0
+		}
+		last := len(all) - 1
+		all[last] = append(all[last], t)
+		bytes += t.bytes
+		open = !single
+	}
+	return all
+}

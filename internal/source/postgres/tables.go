@@ -26,6 +26,11 @@ type table struct {
 	pages        int64  // of the rows themselves
 	// configuration says that an extension has it dumped, perhaps in part.
 	configuration bool
+	// guess is the statement that pg_dump will most likely read it with, so that the
+	// reading need not wait until pg_dump says it; empty: it will have to. A guess that
+	// was wrong counts for nothing: the guard reads the table, which it still has.
+	guess  string
+	missed bool // pg_dump reads it otherwise than was guessed
 
 	copies []*datum // what is read of it: one as a rule, none where only its definition is dumped
 }
@@ -57,7 +62,11 @@ func describe(ctx context.Context, conn *pgconn.PgConn, names []string) ([]*tabl
 		case when o.oid is null then 0 when s.steady and pg_stat_get_ins_since_vacuum(o.oid) <= 50 + greatest(o.reltuples, 0) / 10 then o.relpages * b.size
 			else pg_relation_size(o.oid) end,
 		case when c.relkind <> 'r' then 0 when s.steady then c.relpages * b.size else pg_relation_size(c.oid) end,
-		b.size, coalesce(pg_relation_filenode(c.oid), 0), c.oid in (select unnest(e.extconfig) from pg_extension e)
+		b.size, coalesce(pg_relation_filenode(c.oid), 0), c.oid in (select unnest(e.extconfig) from pg_extension e),
+		case when c.relkind = 'r' and c.relpersistence = 'p' and not c.oid in (select d.objid from pg_depend d
+			where d.refclassid = 'pg_extension'::regclass and d.classid = 'pg_class'::regclass and d.deptype = 'e')
+			then 'COPY ' || t.name || ' ' || coalesce('(' || (select string_agg(quote_ident(a.attname), ', ' order by a.attnum) from pg_attribute a
+				where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = '') || ')', '') || ' TO stdout' else '' end
 		from unnest(array[`+literals(names)+`]) with ordinality t(name, nr) join pg_class c on c.oid = t.name::regclass
 		cross join (select current_setting('block_size')::bigint as size) b
 		cross join lateral (`+steady+`) s
@@ -68,7 +77,7 @@ func describe(ctx context.Context, conn *pgconn.PgConn, names []string) ([]*tabl
 	}
 	tables := make([]*table, 0, len(rows))
 	for _, row := range rows {
-		t := &table{quoted: row[0], schema: row[1], name: row[2], oid: row[3], kind: row[4], heap: row[5] == "t", filenode: row[9], configuration: row[10] == "t"}
+		t := &table{quoted: row[0], schema: row[1], name: row[2], oid: row[3], kind: row[4], heap: row[5] == "t", filenode: row[9], configuration: row[10] == "t", guess: row[11]}
 		var numbers [3]int64
 		for i := range numbers {
 			if numbers[i], err = strconv.ParseInt(row[6+i], 10, 64); err != nil {

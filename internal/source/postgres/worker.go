@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -15,21 +16,23 @@ import (
 	"capstan/internal/progress"
 )
 
-// worker is a session in the dump's snapshot, with a lock on each of its tables. Each
-// lock lies in a savepoint of its own within those below: going back to a savepoint
-// releases the lock, and the snapshot stays.
+// worker is a session in the dump's snapshot, with a lock on each of its tables. The
+// locks lie in savepoints, each within those below: going back to a savepoint releases
+// its locks, and the snapshot stays.
 type worker struct {
 	number int
 	conn   *pgconn.PgConn // until stream has it
 	stream *pgcopy.Session
 	stack  []*layer
 	frames *frames
+	drafts drafts
 }
 
-// layer is a table with its savepoint.
+// layer is a savepoint with its table, or with several that are small.
 type layer struct {
 	savepoint string
-	table     *table
+	tables    []*table
+	shared    bool // with other workers; a table alone
 }
 
 // muster connects the workers, puts them into the snapshot, and has each lock its
@@ -44,13 +47,16 @@ func (d *dump) muster(ctx context.Context, h *held) error {
 	}
 	canShare := func(t *table) bool { return d.server.Major >= tidRangeMajor && t.heap }
 	a := assign(tables, d.options.Jobs, canShare)
+	isShared := map[*table]bool{}
 	for _, t := range a.shared {
-		h.shares[t] = nil // made when its COPY is known
+		t.guess = "" // its parts are read, when its columns are known
+		isShared[t] = true
 	}
 	waited, err := d.monitor.contested(ctx, tables)
 	if err != nil {
 		return err
 	}
+	alone := func(t *table) bool { return isShared[t] || d.options.isFirst(t) }
 	group, ctx := errgroup.WithContext(ctx)
 	for i := range a.private {
 		stack := slices.DeleteFunc(a.stack(i, d.options.isFirst), func(t *table) bool { return waited[t.oid] })
@@ -67,7 +73,14 @@ func (d *dump) muster(ctx context.Context, h *held) error {
 			if w.conn, err = d.enter(ctx, h); err != nil {
 				return err
 			}
-			return w.lock(ctx, stack, d.options.LockTimeout)
+			if err := w.lock(ctx, layers(stack, alone), d.options.LockTimeout); err != nil {
+				return err
+			}
+			for _, l := range w.stack {
+				l.shared = isShared[l.tables[0]]
+			}
+			w.stream, err = h.crew.take(ctx, w.conn)
+			return err
 		})
 	}
 	return group.Wait()
@@ -77,33 +90,45 @@ func (d *dump) muster(ctx context.Context, h *held) error {
 // (Tid Range Scan).
 const tidRangeMajor = 14
 
-// lock locks the tables in their order, outermost first, many in one round trip.
-func (w *worker) lock(ctx context.Context, tables []*table, timeout time.Duration) error {
+// lock locks the tables in their order, outermost first, each group in a savepoint of
+// its own, and many of them in one round trip. Of a group that cannot be had, each
+// table is tried alone.
+func (w *worker) lock(ctx context.Context, groups [][]*table, timeout time.Duration) error {
 	if err := exec(ctx, w.conn, timeoutStatement(timeout)); err != nil {
 		return err
 	}
-	for next := 0; next < len(tables); {
-		batch := tables[next:min(next+lockBatch, len(tables))]
+	for number := 0; len(groups) > 0; {
 		var sql strings.Builder
-		for i, t := range batch {
-			fmt.Fprintf(&sql, "SAVEPOINT s%d; %s;\n", next+i, lockStatement(t.quoted))
+		batch, tables := 0, 0
+		for ; batch < len(groups) && tables < lockBatch; batch++ {
+			names := make([]string, len(groups[batch]))
+			for i, t := range groups[batch] {
+				names[i] = t.quoted
+			}
+			fmt.Fprintf(&sql, "SAVEPOINT s%d; %s;\n", number+batch, lockStatement(names...))
+			tables += len(names)
 		}
 		results, err := w.conn.Exec(ctx, sql.String()).ReadAll()
-		locked := min(len(results)/2, len(batch)) // what was carried out; the savepoint of the one that failed too
-		for i, t := range batch[:locked] {
-			w.stack = append(w.stack, &layer{savepoint: fmt.Sprintf("s%d", next+i), table: t})
+		locked := min(len(results)/2, batch) // what was carried out; the savepoint of the one that failed too
+		for i, tables := range groups[:locked] {
+			w.stack = append(w.stack, &layer{savepoint: fmt.Sprintf("s%d", number+i), tables: tables})
 		}
-		next += locked
+		number += locked
+		groups = groups[locked:]
 		switch {
 		case err == nil:
 		case code(err) == codeLockTimeout || code(err) == codeDeadlock:
-			savepoint := fmt.Sprintf("s%d", next)
+			savepoint := fmt.Sprintf("s%d", number)
 			if err := exec(ctx, w.conn, "ROLLBACK TO "+savepoint+"; RELEASE "+savepoint); err != nil {
 				return err
 			}
-			next++ // it is left to the guard
+			failed := groups[0]
+			groups = groups[1:]
+			if len(failed) > 1 {
+				groups = append(slices.Collect(slices.Chunk(failed, 1)), groups...)
+			} // else it is left to the guard
 		default:
-			return failure("lock", batch[min(locked, len(batch)-1)].quoted, cause(ctx, err))
+			return failure("lock", groups[0][0].quoted, cause(ctx, err))
 		}
 	}
 	return nil
@@ -112,8 +137,15 @@ func (w *worker) lock(ctx context.Context, tables []*table, timeout time.Duratio
 // patient lets a statement wait: indexes may be locked for a while.
 const patient = "SET LOCAL lock_timeout = 0; "
 
-// release lets a table go that lies on top of the stack.
+// release lets the tables go of a layer that is on top of the stack.
 func (l *layer) release() string { return "ROLLBACK TO " + l.savepoint + "; " }
+
+// released notes that the layer is let go with the next statement.
+func (d *dump) released(l *layer) {
+	for _, t := range l.tables {
+		d.receipt.released(t)
+	}
+}
 
 // work reads the worker's tables from the top of its stack downwards, and releases
 // each as soon as it is read: with the next statement. A table is never read again
@@ -125,75 +157,41 @@ func (d *dump) work(ctx context.Context, h *held, w *worker) error {
 	before := ""
 	for top := len(w.stack); top > 0; {
 		layer := w.stack[top-1]
+		if layer.shared {
+			if err := d.settle(ctx, stage, h, w); err != nil {
+				return err
+			}
+		}
 		var err error
-		if s := h.shares[layer.table]; s != nil {
+		if s := d.shareOf(h, layer); s != nil {
 			err = d.readParts(ctx, stage, w, s, before+patient)
 			before = layer.release()
-			d.receipt.released(layer.table)
+			d.released(layer)
 			top--
 		} else {
 			own := top - 1
-			for own > 0 && h.shares[w.stack[own-1].table] == nil {
+			for own > 0 && !w.stack[own-1].shared {
 				own--
 			}
-			before, err = d.readOwn(ctx, stage, w, w.stack[own:top], before)
+			before, err = d.readOwn(ctx, h, stage, w, w.stack[own:top], before)
 			top = own
 		}
 		if err != nil {
 			return err
 		}
 	}
-	return failure("end the reading of", d.database, w.stream.Exec(ctx, "ROLLBACK"))
+	if err := failure("end the reading of", d.database, w.stream.Exec(ctx, "ROLLBACK")); err != nil {
+		return err
+	}
+	return d.settle(ctx, stage, h, w)
 }
 
-// request is a statement of a worker, which reads data or not.
-type request struct {
-	sql    string
-	layer  *layer
-	datum  *datum // nil: it releases the layer, of which nothing is read
-	closes bool   // after it the layer is no longer needed
-}
-
-// ahead is how many requests a server has beside the one that is being read: it need
-// not wait for us between small tables, and we not for it.
-const ahead = 16
-
-// readOwn reads tables that the worker has for itself, the last of the layers first.
-// before is carried out first; what it gives releases the last table that was read.
-func (d *dump) readOwn(ctx context.Context, stage *progress.Stage, w *worker, layers []*layer, before string) (after string, err error) {
-	var requests []request
-	for _, layer := range slices.Backward(layers) {
-		for i, c := range layer.table.copies {
-			requests = append(requests, request{sql: before + patient + c.SQL, layer: layer, datum: c, closes: i == len(layer.table.copies)-1})
-			before = ""
-		}
-		before += layer.release()
-		if len(layer.table.copies) == 0 {
-			requests = append(requests, request{sql: before, layer: layer, closes: true})
-			before = ""
-		}
+// shareOf is what is read of a layer together with other workers. All is known then.
+func (d *dump) shareOf(h *held, l *layer) *share {
+	if !l.shared {
+		return nil
 	}
-	sent := 0
-	for i, r := range requests {
-		for ; sent < len(requests) && sent <= i+ahead; sent++ {
-			if err := w.stream.Send(ctx, requests[sent].sql); err != nil {
-				return "", failure("read table", r.layer.table.quoted, err)
-			}
-		}
-		if r.datum == nil {
-			_, err = w.stream.Receive(ctx, nil)
-			err = failure("release", r.layer.table.quoted, err)
-		} else {
-			err = d.readTable(ctx, stage, w.stream, w.frames, r.datum)
-		}
-		if err != nil {
-			return "", err
-		}
-		if r.closes {
-			d.receipt.released(r.layer.table)
-		}
-	}
-	return before, nil
+	return h.shares[l.tables[0]]
 }
 
 // dataEnd is what pg_dump puts after a table's data.
@@ -212,7 +210,7 @@ func (d *dump) readTable(ctx context.Context, stage *progress.Stage, stream *pgc
 		}
 	}()
 	f.begin(file.filler(ctx, stage))
-	result, err := d.receive(ctx, stage, stream, f)
+	result, err := d.receive(ctx, stage, f, stream.Receive)
 	if err != nil {
 		return failure("read table", c.tag, err)
 	}
@@ -250,7 +248,7 @@ func (d *dump) readParts(ctx context.Context, stage *progress.Stage, w *worker, 
 		err := w.stream.Send(ctx, before+s.statement(p))
 		var result pgcopy.Result
 		if err == nil {
-			result, err = d.receive(ctx, stage, w.stream, w.frames)
+			result, err = d.receive(ctx, stage, w.frames, w.stream.Receive)
 		}
 		if err != nil {
 			return failure("read table", s.datum.tag, err)
@@ -281,8 +279,9 @@ func (d *dump) readParts(ctx context.Context, stage *progress.Stage, w *worker, 
 	return nil
 }
 
-// receive takes the data of the COPY that the session was asked for, and counts it.
-func (d *dump) receive(ctx context.Context, stage *progress.Stage, stream *pgcopy.Session, f *frames) (pgcopy.Result, error) {
+// receive takes the data of a COPY that a session was asked for, by one of its methods,
+// and counts it.
+func (d *dump) receive(ctx context.Context, stage *progress.Stage, f *frames, by func(context.Context, io.Writer) (pgcopy.Result, error)) (pgcopy.Result, error) {
 	waiting := stage.Wait(progress.ForServer, "")
 	counted := &counted{to: f, count: func(n int) {
 		if waiting != nil {
@@ -292,7 +291,7 @@ func (d *dump) receive(ctx context.Context, stage *progress.Stage, stream *pgcop
 		stage.Moved(capstan.Bytes(n), 0)
 		d.count(0, capstan.Bytes(n), 0)
 	}}
-	result, err := stream.Receive(ctx, counted)
+	result, err := by(ctx, counted)
 	counted.flush()
 	if waiting != nil {
 		waiting()
