@@ -8,6 +8,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -130,6 +131,10 @@ func TestKilled(t *testing.T) {
 		child := exec.CommandContext(t.Context(), "/init")
 		child.Env = []string{childVariable + "=" + path}
 		child.Stderr = os.Stderr
+		held, err := child.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
 		out, err := child.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -137,7 +142,7 @@ func TestKilled(t *testing.T) {
 		if err := child.Start(); err != nil {
 			t.Fatal(err)
 		}
-		line, err := bufio.NewReader(out).ReadString('\n') // it has written, and sleeps
+		line, err := bufio.NewReader(out).ReadString('\n') // it has written, and waits
 		if err != nil {
 			t.Fatalf("the child said %q: %v", line, err)
 		}
@@ -148,6 +153,7 @@ func TestKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = child.Wait() // it was killed
+		_ = held.Close() // already, by Wait
 		cartridge, _ := core.Cartridge()
 		layout, err := cartridge.Layout()
 		if err != nil {
@@ -209,6 +215,6 @@ func writeAndWait(path string) error {
 		return err
 	}
 	fmt.Fprintln(os.Stdout, "written")
-	<-ctx.Done() // which is never
-	return nil
+	_, err = io.Copy(io.Discard, os.Stdin) // held open, so that this does not end
+	return err
 }
