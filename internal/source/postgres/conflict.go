@@ -12,6 +12,9 @@ import (
 // conflictAdvice is what helps where a standby's replay ended a session.
 const conflictAdvice = "dump the standby with --pause-replay; or raise its max_standby_streaming_delay, and for rows that are removed hot_standby_feedback"
 
+// errConflict says that the replay of a standby has ended a session.
+var errConflict = errors.New("the standby ended the session, for a conflict with recovery")
+
 // conflicts is how many sessions of the database a standby has ended for the sake of
 // its replay. 0 where nobody can tell.
 func (d *dump) conflicts(ctx context.Context) string {
@@ -36,7 +39,7 @@ func (d *dump) conflicted(ctx context.Context, err error) error {
 	for deadline := time.Now().Add(conflictPatience); time.Now().Before(deadline); {
 		if d.conflicts(ctx) != d.conflictsBefore {
 			named := *told
-			named.Err, named.Next = fmt.Errorf("the standby ended the session, for a conflict with recovery: %w", told.Err), conflictAdvice
+			named.Err, named.Next = fmt.Errorf("%w: %w", errConflict, told.Err), conflictAdvice
 			return &named
 		}
 		const often = 50 * time.Millisecond

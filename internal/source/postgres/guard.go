@@ -80,7 +80,11 @@ func (d *dump) hold(ctx context.Context) (*held, error) {
 		}
 		d.clear()
 		if failed, ok := errors.AsType[*readingError](err); ok {
-			return nil, d.conflicted(ctx, failed.err)
+			// The replay ends the guard's session and the workers' alike, whoever notices first.
+			if err = d.conflicted(ctx, failed.err); code(err) != codeConflict && !errors.Is(err, errConflict) {
+				return nil, err
+			}
+			d.conflictsBefore = d.conflicts(ctx)
 		}
 		missing, isMissing := errors.AsType[*missingError](err)
 		switch {
@@ -125,7 +129,7 @@ func withExtra(names, extra []string) []string {
 // passing reports whether an error may be gone the next time: a lock that somebody
 // has, or an object that was dropped or made between two of our statements.
 func passing(err error) bool {
-	return errors.Is(err, errReplayBusy) || slices.Contains([]string{
+	return errors.Is(err, errReplayBusy) || errors.Is(err, errConflict) || slices.Contains([]string{
 		codeLockTimeout, codeDeadlock, codeNoTable, codeNoSchema, codeInternal, codeNoObject, codeNoFunction, codeConflict,
 	}, code(err))
 }

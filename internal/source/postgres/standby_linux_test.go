@@ -101,6 +101,7 @@ func TestPauseAlwaysEnds(t *testing.T) {
 	_, standby := newStandby(t, 17)
 	o := standby.options()
 	o.PauseReplay = true
+	o.Jobs, o.First = 1, []string{"large"} // so that it is the one at the brake
 	goesOn := func() {
 		t.Helper()
 		standby.until("the replay to go on", func() bool { return standby.paused() == "not paused" })
