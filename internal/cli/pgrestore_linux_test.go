@@ -40,7 +40,7 @@ func TestPgRestore(t *testing.T) {
 	}
 	f.exits(2, []string{"pg", "cat", dir, "orders"}, "other.orders and public.orders")
 	f.exits(10, []string{"pg", "cat", dir, "none"}, "none")
-	f.exits(10, []string{"pg", "ls", f.dir}, "toc.dat")
+	f.exits(10, []string{"pg", "ls", t.TempDir()}, "toc.dat")
 
 	f.exits(2, []string{"pg", "restore", dir}, "--to")
 	f.exits(4, []string{"pg", "restore", dir, "--to", s.URL("app")}, "orders", "already there")
