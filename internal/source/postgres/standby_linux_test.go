@@ -84,6 +84,10 @@ func TestStandby(t *testing.T) {
 		b = newBrake(1, nil)
 		o.First = []string{"large"}
 		dir, ended = standby.started(t.Context(), o, b)
+		// The session that has everything locked at the beginning is not to be the one that is ended.
+		standby.until("one session to have the table", func() bool {
+			return standby.value("app", "select count(*) from pg_locks where relation = 'large'::regclass and granted and mode = 'AccessShareLock' and pid <> pg_backend_pid()") == "1"
+		})
 		primary.sql("app", "truncate large")
 		// A session that waits for its client is ended at once before 16, later when it goes on.
 		standby.until("the replay to be in conflict", func() bool {
