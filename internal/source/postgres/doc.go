@@ -5,9 +5,10 @@
 // Use: Dump. docs/postgres-dump.md tells how it works and why.
 //
 // Order: the guard session locks every table (hold), then takes the snapshot; workers
-// enter it and lock their tables, each in a savepoint of its own; the real pg_dump is
-// lent the guard's session through pgproxy and says what is to be read; the workers
-// read, and release each table when it is read.
+// enter it and lock their tables in layers of savepoints, a large table in one of its
+// own; the real pg_dump is lent the guard's session through pgproxy and says what is to
+// be read, up to its first data where its table of contents tells the rest; the workers
+// read, small tables before that is known, and release each layer when it is read.
 //
 // Errors: a *capstan.Error that names the table or the program. A dump that fails
 // leaves nothing at its place and no session on the server.
